@@ -1,0 +1,127 @@
+/**
+ * The one seam for files that cannot be inside the bundle's text: native addons and worker entries. They come from
+ * node_modules and src when run from source, from beside the bundle in dist/, or out of the single executable.
+ * Works in the main thread and in worker threads.
+ */
+import { createHash, randomUUID } from 'node:crypto'
+import { existsSync, lstatSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { homedir, tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { getRawAsset, isSea } from 'node:sea'
+import type { WorkerOptions } from 'node:worker_threads'
+
+declare const OPENSEED_BUNDLE: boolean | undefined
+
+/** Native addons by the name of their file in dist/ and in the executable: `<name>.node`. */
+export type AddonName = 'better_sqlite3' | 'secp256k1'
+
+/** What `new Worker(source, options)` takes. */
+export interface WorkerEntry {
+  source: URL | string
+  options: WorkerOptions
+}
+
+const loadedAddons = new Map<AddonName, unknown>()
+
+/** Loads a native addon into this thread and returns its exports. Throws when there is none for this platform. */
+export function loadAddon(name: AddonName): unknown {
+  if (!loadedAddons.has(name)) {
+    const target: { exports: unknown } = { exports: {} }
+    process.dlopen(target, nativeAddonPath(name))
+    loadedAddons.set(name, target.exports)
+  }
+  return loadedAddons.get(name)
+}
+
+/** The file of a native addon on this platform. Throws when there is none. */
+export function nativeAddonPath(name: AddonName): string {
+  if (typeof OPENSEED_BUNDLE !== 'undefined' && OPENSEED_BUNDLE) {
+    const fileName = `${name}.node`
+    return isSea() ? unpackAsset(fileName) : join(besideBundle(), fileName)
+  }
+  return findInstalledAddon(name)
+}
+
+/** Where a worker thread starts. */
+export function workerEntry(name: 'writer'): WorkerEntry {
+  if (typeof OPENSEED_BUNDLE !== 'undefined' && OPENSEED_BUNDLE) {
+    const fileName = `${name}.js`
+    if (isSea()) return { source: Buffer.from(getRawAsset(fileName)).toString(), options: { eval: true } }
+    return { source: join(besideBundle(), fileName), options: {} }
+  }
+  return { source: new URL(`../store/${name}-thread.ts`, import.meta.url), options: {} }
+}
+
+// An ESM bundle has import.meta.dirname, a CommonJS one has __dirname.
+function besideBundle(): string {
+  return import.meta.dirname ?? __dirname
+}
+
+const packageOfAddon: Record<AddonName, string> = { better_sqlite3: 'better-sqlite3', secp256k1: 'secp256k1' }
+
+function findInstalledAddon(name: AddonName): string {
+  const folder = dirname(createRequire(import.meta.url).resolve(`${packageOfAddon[name]}/package.json`))
+  const target = `${process.platform}-${process.arch}`
+  const libc = isMusl() ? 'musl' : 'glibc'
+  const candidates = [
+    join(folder, 'build', 'Release', `${name}.node`),
+    join(folder, 'prebuilds', libc === 'musl' ? `linuxmusl-${process.arch}.node` : `${target}.node`),
+    join(folder, 'prebuilds', target, `${name}.${libc}.node`),
+    join(folder, 'prebuilds', target, `${name}.node`),
+  ]
+  const found = candidates.find((path) => existsSync(path))
+  if (!found) throw new Error(`${packageOfAddon[name]} has no native addon for ${target} (${libc}).`)
+  return found
+}
+
+// The loader mapped into this process decides; a musl loader may be installed beside glibc without being used.
+function isMusl(): boolean {
+  return process.platform === 'linux' && readFileSync('/proc/self/maps', 'latin1').includes('/ld-musl-')
+}
+
+/** Writes an asset of the executable to the private cache folder and returns its path. What is there is trusted by hash only. */
+function unpackAsset(fileName: string): string {
+  const bytes = Buffer.from(getRawAsset(fileName))
+  const hash = sha256(bytes)
+  const path = join(privateFolder(hash), fileName)
+  if (existsSync(path) && sha256(readFileSync(path)) === hash) return path
+  // Written beside and renamed, so that a second process starting now never loads half a file.
+  const draft = `${path}.${randomUUID()}`
+  writeFileSync(draft, bytes, { mode: 0o600, flag: 'wx' })
+  renameSync(draft, path)
+  return path
+}
+
+function privateFolder(hash: string): string {
+  const user = process.getuid?.() ?? 'user'
+  for (const parent of [join(cacheHome(), 'openseed'), join(tmpdir(), `openseed-${user}`)]) {
+    const folder = join(parent, hash)
+    if (makePrivate(parent) && makePrivate(folder)) return folder
+  }
+  throw new Error(
+    `No private folder can be made in ${cacheHome()} or ${tmpdir()} to unpack native code into.`,
+  )
+}
+
+function cacheHome(): string {
+  const { XDG_CACHE_HOME, LOCALAPPDATA } = process.env
+  if (process.platform === 'win32' && LOCALAPPDATA) return LOCALAPPDATA
+  return XDG_CACHE_HOME || join(homedir(), '.cache')
+}
+
+// Another user who can write to the folder could swap the file between the check and its use.
+function makePrivate(folder: string): boolean {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    const stat = lstatSync(folder)
+    if (process.platform === 'win32') return stat.isDirectory()
+    return stat.isDirectory() && stat.uid === process.getuid?.() && (stat.mode & 0o077) === 0
+  } catch {
+    return false
+  }
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}
