@@ -1,0 +1,99 @@
+/** `openseed sell`: wallet and configuration in, a running seller out, until the signal says stop. */
+import { once } from 'node:events'
+import { OpenSeedError } from '../base/errors.ts'
+import type { Log } from '../base/log.ts'
+import type { Config } from '../config/config.ts'
+import type { Engine } from '../seller/engine/engine.ts'
+import { findEngines, probeEngine } from '../seller/engine/probe.ts'
+import type { Usdc } from '../wire/amount.ts'
+import { checksummed } from '../wire/hex.ts'
+import { openKeystore } from './keystore.ts'
+import type { ModelPrices } from './seller-offers.ts'
+import { startSellerNode } from './seller-node.ts'
+
+/** What a started seller says of itself. Prices in atomic USDC per million tokens. */
+export interface SellerFacts {
+  url: string
+  network: string
+  payTo: string
+  engines: { kind: string; url: string }[]
+  models: { id: string; priceIn: Usdc; priceOut: Usdc; maxContext: number }[]
+}
+
+export interface SellIo {
+  log: Log
+  ready: (facts: SellerFacts) => void
+  signal: AbortSignal
+  password: () => Promise<string>
+}
+
+export async function runSell(config: Config, io: SellIo): Promise<void> {
+  const { sell, network } = config
+  const engines = await openEngines(sell.engines, sell.engineKey ?? undefined, io.signal)
+  const keys = await openKeystore(config.paths.keystore).unlock(['seller-authorizer'], await io.password())
+  const authorizer = keys['seller-authorizer']
+  const node = await startSellerNode({
+    folder: config.paths.seller,
+    network: network.terms,
+    rpcUrls: network.rpcUrls,
+    confirmation: network.confirmation,
+    key: authorizer.privateKey,
+    payTo: sell.payTo ?? authorizer.address,
+    listen: sell.listen,
+    engines,
+    engineKey: sell.engineKey ?? undefined,
+    pricesOf: pricesFrom(sell),
+    maxConcurrency: sell.maxConcurrency,
+    withdrawDelaySec: sell.withdrawDelaySec,
+    minDeposit: sell.minDeposit,
+    settle: { threshold: sell.claimThreshold, intervalMs: sell.claimIntervalSec * 1000 },
+    maxBodyBytes: sell.maxBodyBytes,
+    firstByteTimeoutMs: sell.firstByteTimeoutSec * 1000,
+    idleTimeoutMs: sell.idleTimeoutSec * 1000,
+    log: io.log,
+  })
+  io.ready({
+    url: sell.publicUrl ?? node.url,
+    network: network.name,
+    payTo: checksummed(sell.payTo ?? authorizer.address),
+    engines: engines.map(({ kind, baseUrl }) => ({ kind, url: baseUrl })),
+    models: node.offers.all().map(({ signed: { offer, details } }) => ({
+      id: details.model,
+      priceIn: offer.priceIn,
+      priceOut: offer.priceOut,
+      maxContext: offer.maxContext,
+    })),
+  })
+  if (!io.signal.aborted) await once(io.signal, 'abort')
+  await node.close()
+}
+
+async function openEngines(
+  urls: readonly string[],
+  apiKey: string | undefined,
+  signal: AbortSignal,
+): Promise<Engine[]> {
+  if (urls.length > 0) return Promise.all(urls.map((url) => probeEngine(url, signal, apiKey)))
+  const found = await findEngines(signal)
+  if (found.length > 0) return found
+  throw new OpenSeedError('engine_unavailable', {
+    message:
+      'No inference engine answers on the usual local ports (Ollama, vLLM, llama.cpp, LM Studio, SGLang).',
+    hint: 'Start one, or name it: openseed sell --engine http://127.0.0.1:11434',
+  })
+}
+
+function pricesFrom(sell: Config['sell']): (model: string) => ModelPrices {
+  return (model) => {
+    const own = sell.models[model] ?? {}
+    const priceIn = own.priceIn ?? sell.priceIn
+    return {
+      priceIn,
+      priceCached: own.priceCached ?? sell.priceCached ?? priceIn,
+      priceOut: own.priceOut ?? sell.priceOut,
+      fixedPrice: own.fixedPrice ?? 0n,
+      maxContext: own.maxContext,
+      maxOutput: own.maxOutput,
+    }
+  }
+}

@@ -1,0 +1,90 @@
+/** The seller's dealings with the chain, in the words of the seller's parts. */
+import type { Escrow } from '../chain/escrow.ts'
+import { submitDeposit } from '../chain/deposits.ts'
+import type { Outbox, TxOutcome } from '../chain/outbox.ts'
+import type { ChainFacts, Entry } from '../seller/channel-book.ts'
+import type { SettledDeposit } from '../seller/deposit.ts'
+import type { RefundOutcome } from '../seller/refund.ts'
+import { claimOrder, type ClaimOrder } from '../seller/settle.ts'
+import type { Usdc } from '../wire/amount.ts'
+import type { BatchPayload } from '../wire/batch-settlement.ts'
+import { curve } from '../wire/curve.ts'
+import type { Digests } from '../wire/digests.ts'
+import type { Address, Hex } from '../wire/hex.ts'
+import { keccak256 } from '../wire/keccak.ts'
+
+export interface SellerChain {
+  readChannels: (ids: Hex[]) => Promise<ChainFacts[]>
+  readChannel: (id: Hex) => Promise<ChainFacts>
+  settleDeposit: (payload: Extract<BatchPayload, { type: 'deposit' }>) => Promise<SettledDeposit>
+  sendClaims: (orders: ClaimOrder[]) => Promise<{ ok: boolean; reason?: string }>
+  sendRefund: (entry: Entry, amount: Usdc, nonce: bigint) => Promise<RefundOutcome>
+}
+
+export function openSellerChain(
+  escrow: Escrow,
+  outbox: Outbox,
+  seller: { digests: Digests; key: Hex; payTo: Address },
+): SellerChain {
+  const { calls, network } = escrow
+
+  async function readChannels(ids: Hex[]): Promise<ChainFacts[]> {
+    if (ids.length === 0) return []
+    const channels = await escrow.channels(ids)
+    return channels.map((channel) => ({
+      balance: channel.balance,
+      totalClaimed: channel.totalClaimed,
+      withdrawing: channel.withdrawAmount,
+      withdrawInitiatedAtSec: channel.withdrawInitiatedAtSec,
+      refundNonce: channel.refundNonce,
+    }))
+  }
+
+  async function readChannel(id: Hex): Promise<ChainFacts> {
+    const [facts] = await readChannels([id])
+    if (facts === undefined) throw new Error('one id gives one channel')
+    return facts
+  }
+
+  async function settleDeposit({
+    config,
+    deposit,
+  }: Extract<BatchPayload, { type: 'deposit' }>): Promise<SettledDeposit> {
+    const outcome = await submitDeposit(escrow, outbox, { config, ...deposit })
+    return outcome.kind === 'deposited'
+      ? { kind: 'deposited', amount: deposit.amount, txHash: outcome.txHash }
+      : outcome
+  }
+
+  async function sendClaims(orders: ClaimOrder[]) {
+    const identity = orders.map(({ channelId, totalClaimed }) => `${channelId}:${totalClaimed}`).join()
+    // The sweep rides along: what is claimed reaches the payout address in the same transaction.
+    const outcome = await outbox.send({
+      key: `claim:${keccak256(identity)}`,
+      kind: 'claim',
+      ...calls.multicall([calls.claim(orders), calls.settle(seller.payTo, network.asset)]),
+    })
+    return verdict(outcome)
+  }
+
+  async function sendRefund(entry: Entry, amount: Usdc, nonce: bigint): Promise<RefundOutcome> {
+    const order = claimOrder(entry)
+    const signature = curve.sign(seller.digests.refund(entry.id, nonce, amount), seller.key)
+    const refund = calls.refundWithSignature(entry.config, amount, nonce, signature)
+    const outcome = await outbox.send({
+      key: `refund:${entry.id}:${nonce}`,
+      kind: 'refund',
+      ...calls.multicall(order === null ? [refund] : [calls.claim([order]), refund]),
+    })
+    if (outcome.status === 'confirmed') return { status: 'confirmed', hash: outcome.hash }
+    return { status: 'failed', reason: outcome.reason ?? outcome.status }
+  }
+
+  return { readChannels, readChannel, settleDeposit, sendClaims, sendRefund }
+}
+
+function verdict(outcome: TxOutcome): { ok: boolean; reason?: string } {
+  return outcome.status === 'confirmed'
+    ? { ok: true }
+    : { ok: false, reason: outcome.reason ?? outcome.status }
+}

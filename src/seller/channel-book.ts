@@ -1,0 +1,412 @@
+/**
+ * The seller's channels: ledgers in memory, decided on synchronously, and their rows on disk. A decision counts once
+ * its row is committed; when a commit fails the channel is read back from disk before it is used again.
+ */
+import type { Log } from '../base/log.ts'
+import type { Clock } from '../base/clock.ts'
+import { OpenSeedError } from '../base/errors.ts'
+import type { SellerChannelRow, SellerRequestRow } from '../store/rows.ts'
+import type { Writer } from '../store/writer.ts'
+import type { SellerOperations } from '../store/operations.ts'
+import type { Usdc } from '../wire/amount.ts'
+import type { ChannelConfig } from '../wire/channel.ts'
+import type { ChannelSnapshot } from '../wire/extension.ts'
+import type { Hex } from '../wire/hex.ts'
+import { parseSignedReceipt, encodeSignedReceipt, type Receipt, type SignedReceipt } from '../wire/receipt.ts'
+import {
+  adoptChain,
+  emptyLedger,
+  finish,
+  held,
+  restart,
+  type ChainState,
+  type SellerLedger,
+} from './ledger.ts'
+
+export type SellerStore = Writer<SellerOperations>
+
+/** What the chain says of a channel. */
+export interface ChainFacts extends ChainState {
+  withdrawInitiatedAtSec: number
+  refundNonce: bigint
+}
+
+/** A closed request that may still be asked about or repeated. */
+export interface ClosedRequest {
+  bodyHash: Hex
+  streamed: boolean
+  receipt: SignedReceipt
+  forgetAtSec: number
+}
+
+export interface Entry {
+  readonly id: Hex
+  readonly config: ChannelConfig
+  ledger: SellerLedger
+  /** by the payerAuthorizer, over `ledger.signed`; null when the chain alone proves it */
+  signature: Hex | null
+  withdrawInitiatedAtSec: number
+  refundNonce: bigint
+  rev: number
+  readonly running: Map<Hex, SellerRequestRow>
+  readonly closed: Map<Hex, ClosedRequest>
+  /** set while the channel is read back after a failed commit */
+  reloading: Promise<void> | null
+  /** when the oldest charge that no claim covers was made */
+  unclaimedSinceMs: number | null
+}
+
+/** What a finished request delivered. */
+export type Delivered = Pick<Receipt, 'responseHash' | 'inputTokens' | 'cachedTokens' | 'outputTokens'>
+
+export interface BookParts {
+  store: SellerStore
+  signReceipt: (receipt: Receipt) => SignedReceipt
+  now: Clock
+  log: Log
+}
+
+export const nothingDelivered: Delivered = {
+  responseHash: `0x${'0'.repeat(64)}`,
+  inputTokens: 0,
+  cachedTokens: 0,
+  outputTokens: 0,
+}
+
+const rememberClosedSec = 10 * 60
+
+export class ChannelBook {
+  readonly #parts: BookParts
+  readonly #entries = new Map<Hex, Entry>()
+  readonly #waiters = new Map<Hex, Set<() => void>>()
+  #changes = 0
+
+  constructor(parts: BookParts) {
+    this.#parts = parts
+  }
+
+  /** Every channel known. */
+  entries(): Iterable<Entry> {
+    return this.#entries.values()
+  }
+
+  find(id: Hex): Entry | undefined {
+    return this.#entries.get(id)
+  }
+
+  /** Loads the store, takes over what the chain says, and closes what the previous run left open. */
+  async load(
+    readChain: (ids: Hex[]) => Promise<ChainFacts[]>,
+    proveDelivered: (row: SellerRequestRow, cost: Usdc) => Promise<Delivered>,
+  ): Promise<void> {
+    const rows = await this.#parts.store.read('loadChannels')
+    const facts = await readChain(rows.map((row) => row.id))
+    for (const [index, row] of rows.entries()) {
+      const entry = fromRow(row)
+      const chain = facts[index]
+      if (chain === undefined) continue
+      entry.withdrawInitiatedAtSec = chain.withdrawInitiatedAtSec
+      const abandoned = restart(entry.ledger, chain, this.#nowSec())
+      this.#entries.set(entry.id, entry)
+      for (const { id, cost } of abandoned) {
+        const request = entry.running.get(id)
+        if (request !== undefined) await this.finish(entry, id, cost, await proveDelivered(request, cost))
+      }
+      await this.save(entry)
+    }
+  }
+
+  /** Takes a channel in that the chain knows and the store does not. */
+  async learn(id: Hex, config: ChannelConfig, chain: ChainFacts): Promise<Entry> {
+    const known = this.#entries.get(id)
+    if (known !== undefined) return known
+    const entry: Entry = {
+      id,
+      config,
+      ledger: emptyLedger(),
+      signature: null,
+      withdrawInitiatedAtSec: chain.withdrawInitiatedAtSec,
+      refundNonce: chain.refundNonce,
+      rev: 0,
+      running: new Map(),
+      closed: new Map(),
+      reloading: null,
+      unclaimedSinceMs: null,
+    }
+    adoptChain(entry.ledger, chain)
+    this.#entries.set(id, entry)
+    try {
+      await this.save(entry)
+    } catch (error) {
+      this.#entries.delete(id)
+      throw error
+    }
+    return entry
+  }
+
+  /** Takes over what the chain says now. A voucher's signature that the chain has overtaken is of no more use. */
+  adoptChain(entry: Entry, chain: ChainFacts): Promise<void> {
+    const before = entry.ledger.signed
+    adoptChain(entry.ledger, chain)
+    if (entry.ledger.signed > before) entry.signature = null
+    entry.withdrawInitiatedAtSec = chain.withdrawInitiatedAtSec
+    entry.refundNonce = chain.refundNonce
+    if (entry.ledger.totalClaimed >= entry.ledger.charged) entry.unclaimedSinceMs = null
+    return this.save(entry)
+  }
+
+  /** Stores a request whose admission the caller has just decided, in this same turn, and entered in the ledger. */
+  async admit(entry: Entry, request: SellerRequestRow): Promise<void> {
+    entry.running.set(request.id, request)
+    await this.#commit(entry, this.#parts.store.run('admit', { channel: this.#nextRow(entry), request }))
+  }
+
+  /** Charges a running request; the receipt resolves once it is on disk. Throws `store_unavailable`. */
+  async finish(
+    entry: Entry,
+    id: Hex,
+    cost: Usdc,
+    delivered: Delivered,
+    beforeCommit?: () => void,
+  ): Promise<SignedReceipt> {
+    await entry.reloading
+    const request = entry.running.get(id)
+    const charged = request === undefined ? null : finish(entry.ledger, id, cost)
+    if (request === undefined || charged === null) {
+      throw new OpenSeedError('internal_error', { message: `Request ${id} is not running.` })
+    }
+    entry.running.delete(id)
+    beforeCommit?.()
+    const receipt = this.#parts.signReceipt({
+      channelId: entry.id,
+      requestId: id,
+      offerHash: request.offerHash,
+      ...delivered,
+      charged,
+      cumulative: entry.ledger.charged,
+      completedAtSec: this.#nowSec(),
+    })
+    if (charged > 0n) entry.unclaimedSinceMs ??= this.#parts.now()
+    this.#remember(entry, id, request, receipt)
+    const closing = {
+      channelId: entry.id,
+      id,
+      charged,
+      cumulative: entry.ledger.charged,
+      receipt: JSON.stringify(encodeSignedReceipt(receipt)),
+      closedAtMs: this.#parts.now(),
+      streamed: request.streamed,
+    }
+    await this.#commit(
+      entry,
+      this.#parts.store.run('finish', { channel: this.#nextRow(entry), request: closing }),
+    )
+    return receipt
+  }
+
+  /**
+   * The final of an id that is not running: the stored one, or, for an id never seen, a receipt of 0 that closes it
+   * for ever. Null when it is running after all.
+   */
+  async settleUnknown(entry: Entry, id: Hex): Promise<SignedReceipt | null> {
+    const stored = entry.closed.has(id)
+      ? null
+      : await this.#parts.store.read('findRequest', { channelId: entry.id, id })
+    await entry.reloading
+    const known = entry.closed.get(id)
+    if (known !== undefined) return known.receipt
+    if (entry.running.has(id)) return null
+    if (stored?.receipt != null) return parseSignedReceipt(JSON.parse(stored.receipt))
+    const request = unknownRequest(entry, id, this.#parts.now())
+    const receipt = this.#parts.signReceipt({
+      channelId: entry.id,
+      requestId: id,
+      offerHash: nothingDelivered.responseHash,
+      ...nothingDelivered,
+      charged: 0n,
+      cumulative: entry.ledger.charged,
+      completedAtSec: this.#nowSec(),
+    })
+    this.#remember(entry, id, request, receipt)
+    const requests = [{ ...request, receipt: JSON.stringify(encodeSignedReceipt(receipt)) }]
+    await this.#commit(
+      entry,
+      this.#parts.store.run('closeUnknown', { channel: this.#nextRow(entry), requests }),
+    )
+    return receipt
+  }
+
+  /** Brings a request that finished in an earlier run back to mind, so that its repetition is recognised. */
+  async recall(entry: Entry, id: Hex): Promise<void> {
+    if (entry.running.has(id) || entry.closed.has(id)) return
+    const stored = await this.#parts.store.read('findRequest', { channelId: entry.id, id })
+    if (stored === null || stored.receipt === null || entry.running.has(id)) return
+    this.#remember(entry, id, stored, parseSignedReceipt(JSON.parse(stored.receipt)))
+  }
+
+  /** Journals what a running request has produced. A lost journal entry costs the seller, so it is not waited for. */
+  journal(entry: Entry, id: Hex, cost: Usdc): void {
+    const row = entry.ledger.open.get(id)
+    if (row === undefined || cost <= row.meter || cost > row.ceiling) return
+    row.meter = cost
+    this.#parts.store.run('meter', { channelId: entry.id, id, meter: cost }).catch((error: unknown) => {
+      this.#parts.log.warn({ error }, 'a meter reading was not stored')
+    })
+  }
+
+  /** Stores a channel after its ledger changed otherwise. */
+  save(entry: Entry): Promise<void> {
+    return this.#commit(entry, this.#parts.store.run('saveChannel', { channel: this.#nextRow(entry) }))
+  }
+
+  snapshot(entry: Entry): ChannelSnapshot {
+    const { ledger } = entry
+    return {
+      charged: ledger.charged,
+      held: held(ledger),
+      signed: ledger.signed,
+      open: [...ledger.open].map(([id, row]) => ({ id, ceiling: row.ceiling })),
+    }
+  }
+
+  /** Resolves when something of the channel ended, or when the signal aborts. */
+  changed(entry: Entry, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const waiters = this.#waiters.get(entry.id) ?? new Set()
+      this.#waiters.set(entry.id, waiters)
+      const done = () => {
+        waiters.delete(done)
+        signal.removeEventListener('abort', done)
+        resolve()
+      }
+      waiters.add(done)
+      signal.addEventListener('abort', done, { once: true })
+    })
+  }
+
+  async #commit(entry: Entry, write: Promise<unknown>): Promise<void> {
+    try {
+      await write
+    } catch (error) {
+      this.#parts.log.error({ error, channel: entry.id }, 'a commit failed; the channel is read back')
+      entry.reloading ??= this.#reload(entry)
+      await entry.reloading
+      throw error
+    } finally {
+      for (const wake of this.#waiters.get(entry.id) ?? []) wake()
+    }
+  }
+
+  async #reload(entry: Entry): Promise<void> {
+    try {
+      const row = await this.#parts.store.read('loadChannel', { channelId: entry.id })
+      if (row === null) {
+        this.#entries.delete(entry.id)
+        return
+      }
+      const stored = fromRow(row)
+      stored.ledger.admitFloorSec = entry.ledger.admitFloorSec
+      Object.assign(entry, {
+        ledger: stored.ledger,
+        signature: stored.signature,
+        rev: stored.rev,
+        refundNonce: stored.refundNonce,
+      })
+      entry.running.clear()
+      for (const [id, request] of stored.running) {
+        entry.running.set(id, request)
+        entry.closed.delete(id)
+      }
+    } finally {
+      entry.reloading = null
+    }
+  }
+
+  #remember(entry: Entry, id: Hex, request: SellerRequestRow, receipt: SignedReceipt): void {
+    const forgetAtSec = Math.max(request.admitBySec, this.#nowSec()) + rememberClosedSec
+    entry.closed.set(id, { bodyHash: request.bodyHash, streamed: request.streamed, receipt, forgetAtSec })
+    if ((this.#changes = (this.#changes + 1) % 1024) === 0) this.#forget()
+  }
+
+  #forget(): void {
+    const nowSec = this.#nowSec()
+    for (const entry of this.#entries.values()) {
+      // Insertion order is nearly the order of forgetting: the first one to keep ends the sweep.
+      for (const [id, closed] of entry.closed) {
+        if (closed.forgetAtSec > nowSec) break
+        entry.closed.delete(id)
+      }
+    }
+  }
+
+  #nextRow(entry: Entry): SellerChannelRow {
+    const { ledger } = entry
+    entry.rev += 1
+    return {
+      id: entry.id,
+      config: entry.config,
+      balance: ledger.balance,
+      totalClaimed: ledger.totalClaimed,
+      charged: ledger.charged,
+      signed: ledger.signed,
+      signature: entry.signature,
+      told: ledger.told,
+      refunding: ledger.refunding,
+      withdrawing: ledger.withdrawing,
+      withdrawInitiatedAtSec: entry.withdrawInitiatedAtSec,
+      refundNonce: entry.refundNonce,
+      rev: entry.rev,
+    }
+  }
+
+  #nowSec(): number {
+    return Math.floor(this.#parts.now() / 1000)
+  }
+}
+
+function fromRow(row: SellerChannelRow): Entry {
+  const open = row.openRequests ?? []
+  return {
+    id: row.id,
+    config: row.config,
+    ledger: {
+      ...emptyLedger(),
+      balance: row.balance,
+      totalClaimed: row.totalClaimed,
+      charged: row.charged,
+      signed: row.signed,
+      told: row.told,
+      refunding: row.refunding,
+      withdrawing: row.withdrawing,
+      open: new Map(open.map((request) => [request.id, { ceiling: request.ceiling, meter: request.meter }])),
+    },
+    signature: row.signature,
+    withdrawInitiatedAtSec: row.withdrawInitiatedAtSec,
+    refundNonce: row.refundNonce,
+    rev: row.rev,
+    running: new Map(open.map((request) => [request.id, request])),
+    closed: new Map(),
+    reloading: null,
+    unclaimedSinceMs: row.charged > row.totalClaimed ? 0 : null,
+  }
+}
+
+function unknownRequest(entry: Entry, id: Hex, nowMs: number): SellerRequestRow {
+  return {
+    channelId: entry.id,
+    id,
+    stock: false,
+    ceiling: 0n,
+    meter: 0n,
+    bodyHash: nothingDelivered.responseHash,
+    offerHash: nothingDelivered.responseHash,
+    admitBySec: 0,
+    openedAtMs: nowMs,
+    state: 'closed',
+    charged: 0n,
+    cumulative: entry.ledger.charged,
+    receipt: null,
+    streamed: false,
+    closedAtMs: nowMs,
+  }
+}

@@ -1,0 +1,90 @@
+/** Cooperative refunds: the payer asks with a zero-charge voucher and gets back what is neither charged nor held. */
+import { crashPoint } from '../base/crash.ts'
+import type { Log } from '../base/log.ts'
+import type { Usdc } from '../wire/amount.ts'
+import { batchErrors, type BatchPayload } from '../wire/batch-settlement.ts'
+import type { Hex } from '../wire/hex.ts'
+import type { ChainFacts, ChannelBook, Entry } from './channel-book.ts'
+import { beginRefund, endRefund, judgeRefund, tellStated } from './ledger.ts'
+
+/** What the chain did with a refund of this seller's. */
+export type RefundOutcome = { status: 'confirmed'; hash: Hex } | { status: 'failed'; reason: string }
+
+export interface RefundParts {
+  book: ChannelBook
+  /** Claims what is charged and refunds, in one transaction; the same nonce is never sent twice. */
+  sendRefund: (entry: Entry, amount: Usdc, nonce: bigint) => Promise<RefundOutcome>
+  readChain: (channelId: Hex) => Promise<ChainFacts>
+  log: Log
+}
+
+export type RefundAnswer =
+  | { kind: 'refunded'; entry: Entry; amount: Usdc; txHash: Hex }
+  | { kind: 'refuse'; reason: string; entry?: Entry }
+
+/** Throws `chain_unavailable` when the outcome is not known yet: the amount stays reserved until it is. */
+export async function refund(
+  payload: Extract<BatchPayload, { type: 'refund' }>,
+  parts: RefundParts,
+): Promise<RefundAnswer> {
+  const entry = await knownEntry(payload, parts)
+  if (entry === null) return { kind: 'refuse', reason: batchErrors.channelNotFound }
+  await entry.reloading
+  const verdict = judgeRefund(entry.ledger, payload.voucher.maxClaimable, payload.amount ?? null)
+  if (verdict.kind === 'correct') {
+    tellStated(entry.ledger, verdict.stated)
+    return { kind: 'refuse', reason: batchErrors.cumulativeAmountMismatch, entry }
+  }
+  if (verdict.kind === 'refuse') return { kind: 'refuse', reason: refusals[verdict.reason] }
+  beginRefund(entry.ledger, verdict.amount)
+  await parts.book.save(entry)
+  crashPoint('seller.refund-reserved')
+  return execute(entry, parts)
+}
+
+const refusals = {
+  busy: batchErrors.channelBusy,
+  withdrawing: batchErrors.channelBusy,
+  nothing: batchErrors.refundNoBalance,
+}
+
+/** Finishes refunds that an earlier run reserved. */
+export async function resumeRefunds(parts: RefundParts): Promise<void> {
+  for (const entry of parts.book.entries()) {
+    if (entry.ledger.refunding === 0n) continue
+    await execute(entry, parts).catch((error: unknown) => {
+      parts.log.error({ error, channel: entry.id }, 'a refund is still waiting for its outcome')
+    })
+  }
+}
+
+async function execute(entry: Entry, parts: RefundParts): Promise<RefundAnswer> {
+  // Read from the chain: a refund that was mined before a crash must not be sent under the next nonce.
+  const before = await parts.readChain(entry.id)
+  const amount = entry.ledger.refunding
+  if (before.refundNonce > entry.refundNonce) {
+    await settle(entry, before, parts)
+    return { kind: 'refuse', reason: batchErrors.refundNoBalance, entry }
+  }
+  const outcome = await parts.sendRefund(entry, amount, before.refundNonce)
+  crashPoint('seller.refund-sent')
+  await settle(entry, await parts.readChain(entry.id), parts)
+  if (outcome.status === 'confirmed') return { kind: 'refunded', entry, amount, txHash: outcome.hash }
+  parts.log.warn({ channel: entry.id, reason: outcome.reason }, 'a refund was refused by the chain')
+  return { kind: 'refuse', reason: batchErrors.refundTransactionFailed, entry }
+}
+
+async function settle(entry: Entry, chain: ChainFacts, parts: RefundParts): Promise<void> {
+  endRefund(entry.ledger, chain.balance)
+  await parts.book.adoptChain(entry, chain)
+}
+
+async function knownEntry(
+  { config, voucher }: Extract<BatchPayload, { type: 'refund' }>,
+  parts: RefundParts,
+): Promise<Entry | null> {
+  const known = parts.book.find(voucher.channelId)
+  if (known !== undefined) return known
+  const facts = await parts.readChain(voucher.channelId)
+  return facts.balance === 0n ? null : parts.book.learn(voucher.channelId, config, facts)
+}

@@ -1,0 +1,180 @@
+/** THE PIPELINE of one paid request, seller side: gate -> backend -> meter -> charge -> receipt. */
+import type { ServerResponse } from 'node:http'
+import type { Clock } from '../base/clock.ts'
+import { crashPoint } from '../base/crash.ts'
+import type { Log } from '../base/log.ts'
+import { OpenSeedError } from '../base/errors.ts'
+import { engineBody } from '../wire/chat.ts'
+import { errorReply } from '../wire/openai-error.ts'
+import { keccak256 } from '../wire/keccak.ts'
+import { chargeFor, type Usage } from '../wire/price.ts'
+import { paymentRequiredHeader, paymentResponseHeader, encodeHeader } from '../wire/x402.ts'
+import { readEngineError, readReplyBody, type Backend, type EngineReply } from './backend.ts'
+import { nothingDelivered, type Delivered } from './channel-book.ts'
+import { refusalError } from './engine-error.ts'
+import { passGate, type Admitted, type GateAnswer, type GateParts, type PaidCall } from './gate.ts'
+import { finalsFor } from './finals.ts'
+import { tell } from './ledger.ts'
+import { meterReply } from './meter-reply.ts'
+import type { ReplyCache } from './reply-cache.ts'
+import { settlementHeader } from './settlement-response.ts'
+import { streamReply } from './serve-stream.ts'
+import type { TokenCounter } from './tokens.ts'
+
+export interface ServeParts extends GateParts {
+  backends: readonly Backend[]
+  replies: ReplyCache
+  countTokens: () => Promise<TokenCounter>
+  log: Log
+  now: Clock
+}
+
+/** Answers one chat request. Throws what the HTTP side turns into an error reply; then nothing was sent yet. */
+export async function serve(
+  call: PaidCall,
+  response: ServerResponse,
+  parts: ServeParts,
+  signal: AbortSignal,
+): Promise<void> {
+  const answer = await passGate(call, parts, signal)
+  if (answer.kind === 'pay') return demandPayment(answer, response)
+  if (answer.kind === 'repeated')
+    return parts.replies.repeat(answer.closed, response, parts.seller.network.caip2)
+  try {
+    const engine = await callEngine(call, answer, parts, signal)
+    if (call.chat.stream) await streamReply(call, answer, engine, response, parts, signal)
+    else await plainReply(call, answer, engine, response, parts, signal)
+  } finally {
+    answer.release()
+  }
+}
+
+type Serving = Exclude<GateAnswer, { kind: 'pay' } | { kind: 'repeated' }>
+
+async function callEngine(
+  call: PaidCall,
+  serving: Serving,
+  parts: ServeParts,
+  signal: AbortSignal,
+): Promise<EngineReply> {
+  const { listing, ceiling } = serving
+  const backend = parts.backends[listing.engineIndex]
+  if (backend === undefined) throw new Error(`no engine ${listing.engineIndex}`)
+  const chat = { ...call.chat, json: { ...call.chat.json, model: listing.engineModel } }
+  try {
+    const reply = await backend.chat(engineBody(chat, ceiling.maxOutput), signal)
+    crashPoint('seller.engine-called')
+    if (reply.status < 400) return reply
+    throw refusalError(await readEngineError(reply))
+  } catch (error) {
+    await closeAtNothing(serving, parts)
+    throw error
+  }
+}
+
+async function plainReply(
+  call: PaidCall,
+  serving: Serving,
+  engine: EngineReply,
+  response: ServerResponse,
+  parts: ServeParts,
+  signal: AbortSignal,
+): Promise<void> {
+  const metered = await readPlain(call, serving, engine, parts, signal)
+  const { body, usage } = metered
+  if (serving.kind === 'free') return send(response, 200, {}, body)
+  const { entry, id, listing, ceiling, request } = serving
+  const { offer, details } = listing.signed
+  const cost = chargeFor(usage, offer, details.min, ceiling.amount)
+  let told = { chargedAmount: cost, cumulative: 0n }
+  // A stock client's figure belongs to the same row as the charge.
+  const receipt = await parts.book.finish(entry, id, cost, delivered(keccak256(body), usage), () => {
+    told =
+      request === null
+        ? tell(entry.ledger, ceiling.amount)
+        : { chargedAmount: cost, cumulative: entry.ledger.charged }
+  })
+  crashPoint('seller.finished')
+  const finals = await finalsFor(parts.book, entry, request?.unresolved ?? [])
+  const settlement = settlementHeader(parts.seller.network.caip2, serving, {
+    ...told,
+    receipt: request === null ? null : receipt,
+    finals,
+  })
+  parts.replies.keep(receipt, body)
+  send(response, 200, { [paymentResponseHeader]: settlement }, body)
+  crashPoint('seller.answered')
+}
+
+async function readPlain(
+  call: PaidCall,
+  serving: Serving,
+  engine: EngineReply,
+  parts: ServeParts,
+  signal: AbortSignal,
+): Promise<{ body: Buffer; usage: Usage }> {
+  try {
+    const bytes = await readReplyBody(engine)
+    signal.throwIfAborted()
+    const metered = meterReply(bytes, {
+      bounds: serving.ceiling,
+      request: call.chat.json,
+      countTokens: await parts.countTokens(),
+    })
+    if (metered.kind === 'failed') throw metered.error
+    return metered
+  } catch (error) {
+    // Nothing was delivered: nothing is charged.
+    await closeAtNothing(serving, parts)
+    throw error
+  }
+}
+
+/** What a reply proves in its receipt. */
+export const delivered = (responseHash: Delivered['responseHash'], usage: Usage): Delivered => ({
+  responseHash,
+  inputTokens: usage.inputTokens,
+  cachedTokens: usage.cachedTokens,
+  outputTokens: usage.outputTokens,
+})
+
+/** The engine gave nothing: the row closes at 0. When even that cannot be stored, a restart will do it. */
+export async function closeAtNothing(serving: Serving, parts: ServeParts): Promise<void> {
+  if (serving.kind === 'free') return
+  await parts.book.finish(serving.entry, serving.id, 0n, nothingDelivered).catch((error: unknown) => {
+    parts.log.error({ error, request: serving.id }, 'a request without an answer could not be closed')
+  })
+}
+
+function demandPayment(answer: Extract<GateAnswer, { kind: 'pay' }>, response: ServerResponse): void {
+  const { required, retryAfterSec } = answer
+  const { body } = errorReply(
+    new OpenSeedError('payment_required', { message: `Payment: ${required.error ?? 'required'}.` }),
+  )
+  send(
+    response,
+    402,
+    {
+      [paymentRequiredHeader]: encodeHeader(required),
+      'cache-control': 'no-store',
+      ...(retryAfterSec === undefined ? {} : { 'retry-after': String(retryAfterSec) }),
+    },
+    Buffer.from(JSON.stringify(body)),
+  )
+}
+
+export function send(
+  response: ServerResponse,
+  status: number,
+  headers: Record<string, string>,
+  body: Buffer,
+): void {
+  response.writeHead(status, {
+    'content-type': 'application/json',
+    'content-length': body.length,
+    ...headers,
+  })
+  response.end(body)
+}
+
+export type { Serving, Admitted }
