@@ -1,0 +1,185 @@
+/** What a buyer stores and asks. One function, one transaction, one invariant. */
+import type { Usdc } from '../wire/amount.ts'
+import { commonReads, commonWrites } from './common-operations.ts'
+import { conflict } from './faults.ts'
+import { sql, type Db } from './open.ts'
+import { outboxReads, outboxWrites } from './outbox-operations.ts'
+import {
+  buyerChannelColumns,
+  buyerDepositColumns,
+  buyerRequestColumns,
+  fromColumns,
+  sellerColumns,
+  toColumns,
+  type BuyerChannelRow,
+  type BuyerDepositRow,
+  type BuyerRequestRow,
+  type SellerRow,
+} from './rows.ts'
+
+type ChannelKey = { channelId: string }
+type RequestKey = Pick<BuyerRequestRow, 'channelId' | 'id'>
+
+/** Stores a channel that was computed from the stored one: revision 1 is new, any other replaces its predecessor. */
+export function saveChannel(db: Db, { channel }: { channel: BuyerChannelRow }): void {
+  const statement =
+    channel.rev === 1
+      ? sql(
+          db,
+          `INSERT INTO channels (id, sellerUrl, config, "index", balance, charged, signed, signature, deposit,
+             refunding, state, rev)
+           VALUES (@id, @sellerUrl, @config, @index, @balance, @charged, @signed, @signature, @deposit,
+             @refunding, @state, @rev)
+           ON CONFLICT (id) DO NOTHING`,
+        )
+      : sql(
+          db,
+          `UPDATE channels SET sellerUrl = @sellerUrl, balance = @balance,
+             charged = @charged, signed = @signed, signature = @signature, deposit = @deposit,
+             refunding = @refunding, state = @state, rev = @rev
+           WHERE id = @id AND rev = @rev - 1`,
+        )
+  const { changes } = statement.run(toColumns(buyerChannelColumns, channel))
+  if (changes !== 1)
+    throw conflict('stale', `Channel ${channel.id} has another revision than ${channel.rev - 1}.`)
+}
+
+/** Stores a voucher and the request it pays for, before either leaves this machine. */
+export function open(
+  db: Db,
+  { channel, request }: { channel: BuyerChannelRow; request: BuyerRequestRow },
+): void {
+  saveChannel(db, { channel })
+  sql(
+    db,
+    `INSERT INTO requests (channelId, id, sellerUrl, model, offerHash, bodyHash, ceiling, admitBySec, openedAtMs,
+       state, charged, receipt, outcome, closedAtMs)
+     VALUES (@channelId, @id, @sellerUrl, @model, @offerHash, @bodyHash, @ceiling, @admitBySec, @openedAtMs,
+       @state, @charged, @receipt, @outcome, @closedAtMs)`,
+  ).run(toColumns(buyerRequestColumns, request))
+}
+
+export interface SettledRequest extends RequestKey {
+  charged: Usdc
+  receipt: string | null
+  outcome: string
+  closedAtMs: number
+}
+
+/** Books a request's final: once, in the commit that raises the channel's total. */
+export function settleRequest(
+  db: Db,
+  { channel, request }: { channel: BuyerChannelRow; request: SettledRequest },
+): void {
+  saveChannel(db, { channel })
+  const { changes } = sql(
+    db,
+    `UPDATE requests SET state = 'final', charged = @charged, receipt = @receipt, outcome = @outcome,
+       closedAtMs = @closedAtMs
+     WHERE channelId = @channelId AND id = @id AND state = 'open'`,
+  ).run(request)
+  if (changes !== 1) throw conflict('missing', `Request ${request.id} is not open.`)
+}
+
+/** The newest terms of a seller replace the older ones. */
+export function saveSeller(db: Db, seller: SellerRow): void {
+  sql(
+    db,
+    `INSERT INTO sellers (url, terms, atMs) VALUES (@url, @terms, @atMs)
+     ON CONFLICT (url) DO UPDATE SET terms = @terms, atMs = @atMs WHERE atMs <= @atMs`,
+  ).run(toColumns(sellerColumns, seller))
+}
+
+/** Stores a deposit, or the transaction of one that was stored without. */
+export function recordDeposit(db: Db, deposit: BuyerDepositRow): void {
+  sql(
+    db,
+    `INSERT INTO deposits (channelId, salt, sellerUrl, amount, txHash, atMs)
+     VALUES (@channelId, @salt, @sellerUrl, @amount, @txHash, @atMs)
+     ON CONFLICT (channelId, salt) DO UPDATE SET txHash = COALESCE(@txHash, txHash)`,
+  ).run(toColumns(buyerDepositColumns, deposit))
+}
+
+/** Every channel with its open requests. */
+export function loadChannels(db: Db): BuyerChannelRow[] {
+  const open = Map.groupBy(
+    sql(db, `SELECT * FROM requests WHERE state = 'open' ORDER BY rowid`)
+      .all()
+      .map((record) => fromColumns(buyerRequestColumns, record)),
+    (request) => request.channelId,
+  )
+  return sql(db, `SELECT * FROM channels ORDER BY rowid`)
+    .all()
+    .map((record) => fromColumns(buyerChannelColumns, record))
+    .map((channel) => ({ ...channel, openRequests: open.get(channel.id) ?? [] }))
+}
+
+export function loadChannel(db: Db, { channelId }: ChannelKey): BuyerChannelRow | null {
+  const record = sql(db, `SELECT * FROM channels WHERE id = ?`).get(channelId)
+  if (!record) return null
+  const openRequests = sql(db, `SELECT * FROM requests WHERE channelId = ? AND state = 'open' ORDER BY rowid`)
+    .all(channelId)
+    .map((request) => fromColumns(buyerRequestColumns, request))
+  return { ...fromColumns(buyerChannelColumns, record), openRequests }
+}
+
+export function findRequest(db: Db, key: RequestKey): BuyerRequestRow | null {
+  const record = sql(db, `SELECT * FROM requests WHERE channelId = @channelId AND id = @id`).get(key)
+  return record ? fromColumns(buyerRequestColumns, record) : null
+}
+
+/** The newest first. */
+export function listRequests(
+  db: Db,
+  filter: { limit: number; state?: BuyerRequestRow['state'] | undefined },
+): BuyerRequestRow[] {
+  const { state = null, limit } = filter
+  return sql(
+    db,
+    `SELECT * FROM requests WHERE @state IS NULL OR state = @state ORDER BY rowid DESC LIMIT @limit`,
+  )
+    .all({ state, limit })
+    .map((record) => fromColumns(buyerRequestColumns, record))
+}
+
+/** What counts against a cap: charges and deposits since then, and what running requests may still cost. */
+export function spentSince(
+  db: Db,
+  since: { sinceMs: number },
+): { charged: Usdc; openCeilings: Usdc; deposited: Usdc } {
+  return sql(
+    db,
+    `SELECT
+       (SELECT COALESCE(SUM(charged), 0) FROM requests WHERE state = 'final' AND closedAtMs >= @sinceMs) AS charged,
+       (SELECT COALESCE(SUM(ceiling), 0) FROM requests WHERE state = 'open') AS openCeilings,
+       (SELECT COALESCE(SUM(amount), 0) FROM deposits WHERE atMs >= @sinceMs) AS deposited`,
+  ).get(since) as { charged: bigint; openCeilings: bigint; deposited: bigint }
+}
+
+export function loadSellers(db: Db): SellerRow[] {
+  return sql(db, `SELECT * FROM sellers ORDER BY url`)
+    .all()
+    .map((record) => fromColumns(sellerColumns, record))
+}
+
+/** The newest first. */
+export function listDeposits(db: Db, { limit }: { limit: number }): BuyerDepositRow[] {
+  return sql(db, `SELECT * FROM deposits ORDER BY rowid DESC LIMIT ?`)
+    .all(limit)
+    .map((record) => fromColumns(buyerDepositColumns, record))
+}
+
+export const buyerOperations = {
+  writes: { ...commonWrites, ...outboxWrites, saveChannel, open, settleRequest, saveSeller, recordDeposit },
+  reads: {
+    ...commonReads,
+    ...outboxReads,
+    loadChannels,
+    loadChannel,
+    findRequest,
+    listRequests,
+    spentSince,
+    loadSellers,
+    listDeposits,
+  },
+}

@@ -1,0 +1,56 @@
+/** Turns what SQLite throws into our errors, and carries errors from the writer thread to its callers. */
+import { OpenSeedError, asOpenSeedError } from '../base/errors.ts'
+import type { ErrorCode } from '../base/error-codes.ts'
+
+/** An error as plain values: classes do not survive the way between threads. */
+export interface PlainError {
+  code: ErrorCode
+  message: string
+  hint: string | undefined
+  details: Record<string, unknown> | undefined
+}
+
+/** `stale`: another change came first. `missing`: no such open row. `invariant`: the database forbids it. */
+export type ConflictReason = 'stale' | 'missing' | 'invariant'
+
+export function conflict(reason: ConflictReason, message: string, cause?: unknown): OpenSeedError {
+  return new OpenSeedError('store_conflict', { message, details: { reason }, cause })
+}
+
+export function unavailable(thrown: unknown): OpenSeedError {
+  const cause = thrown instanceof Error ? thrown.message : String(thrown)
+  return new OpenSeedError('store_unavailable', {
+    message: `The database cannot be used: ${cause}.`,
+    hint: 'Check the free space and the health of the disk.',
+    cause: thrown,
+  })
+}
+
+// What concerns the file or the machine, never a single operation.
+const storageFaults =
+  /^SQLITE_(FULL|IOERR|NOMEM|BUSY|LOCKED|READONLY|CORRUPT|NOTADB|CANTOPEN|PERM|AUTH|PROTOCOL)(_|$)/
+
+/** True for a fault of the disk or file: the whole transaction is lost, not one operation. */
+export function isStorageFault(thrown: unknown): boolean {
+  return storageFaults.test(sqliteCode(thrown))
+}
+
+/** The error of one failed operation. */
+export function asOperationError(thrown: unknown): OpenSeedError {
+  if (!sqliteCode(thrown).startsWith('SQLITE_CONSTRAINT')) return asOpenSeedError(thrown)
+  return conflict('invariant', `The change breaks a rule of the store: ${(thrown as Error).message}.`, thrown)
+}
+
+/** SQLite's own code of a thrown value, '' for anything else. */
+export function sqliteCode(thrown: unknown): string {
+  const code = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : ''
+  return code.startsWith('SQLITE_') ? code : ''
+}
+
+export function toPlainError({ code, message, hint, details }: OpenSeedError): PlainError {
+  return { code, message, hint, details }
+}
+
+export function fromPlainError({ code, ...facts }: PlainError): OpenSeedError {
+  return new OpenSeedError(code, facts)
+}

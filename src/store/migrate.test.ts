@@ -1,0 +1,38 @@
+import { createHash } from 'node:crypto'
+import { expect, test } from 'vitest'
+import { isCurrent, migrate, migrations } from './migrate.ts'
+import { testDb } from './samples.ts'
+
+const hash = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 16)
+
+test('a migration that was released never changes', () => {
+  expect(migrations.seller.map(hash)).toEqual(['baa24bbf75d3c0a5', 'd496ae5dca36f06f'])
+  expect(migrations.buyer.map(hash)).toEqual(['baa24bbf75d3c0a5', 'c8c8b480ce8c147f'])
+})
+
+test('migrating twice changes nothing', () => {
+  using store = testDb('buyer')
+  migrate(store.db, 'buyer')
+  expect(isCurrent(store.db, 'buyer')).toBe(true)
+})
+
+test('a database of a newer openseed is refused', () => {
+  using store = testDb('seller')
+  store.db.pragma('user_version = 999')
+  expect(() => migrate(store.db, 'seller')).toThrow(expect.objectContaining({ code: 'store_newer' }))
+  expect(() => isCurrent(store.db, 'seller')).toThrow(expect.objectContaining({ code: 'store_newer' }))
+})
+
+test('a step that fails leaves the database as it was', () => {
+  using store = testDb('seller')
+  store.db.pragma('user_version = 1')
+  expect(() => migrate(store.db, 'seller')).toThrow('already exists')
+  expect(store.db.pragma('user_version', { simple: true })).toBe(1n)
+  expect(store.db.inTransaction).toBe(false)
+})
+
+test('a database is opened so that a commit survives a power cut', () => {
+  using store = testDb('seller')
+  const pragma = (name: string) => store.db.pragma(name, { simple: true })
+  expect([pragma('journal_mode'), pragma('synchronous'), pragma('foreign_keys')]).toEqual(['wal', 2n, 1n])
+})

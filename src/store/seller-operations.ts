@@ -1,0 +1,220 @@
+/** What a seller stores and asks. One function, one transaction, one invariant. */
+import type { Usdc } from '../wire/amount.ts'
+import { commonReads, commonWrites } from './common-operations.ts'
+import { conflict } from './faults.ts'
+import { sql, type Db } from './open.ts'
+import { outboxReads, outboxWrites } from './outbox-operations.ts'
+import {
+  fromColumns,
+  sellerChannelColumns,
+  sellerDepositColumns,
+  sellerRequestColumns,
+  toColumns,
+  type SellerChannelRow,
+  type SellerDepositRow,
+  type SellerRequestRow,
+} from './rows.ts'
+
+type ChannelKey = { channelId: string }
+type RequestKey = Pick<SellerRequestRow, 'channelId' | 'id'>
+
+/** Stores a channel that was computed from the stored one: revision 1 is new, any other replaces its predecessor. */
+export function saveChannel(db: Db, { channel }: { channel: SellerChannelRow }): void {
+  const statement =
+    channel.rev === 1
+      ? sql(
+          db,
+          `INSERT INTO channels (id, config, balance, totalClaimed, charged, signed, signature, told, refunding,
+             withdrawing, withdrawInitiatedAtSec, refundNonce, rev)
+           VALUES (@id, @config, @balance, @totalClaimed, @charged, @signed, @signature, @told, @refunding,
+             @withdrawing, @withdrawInitiatedAtSec, @refundNonce, @rev)
+           ON CONFLICT (id) DO NOTHING`,
+        )
+      : sql(
+          db,
+          `UPDATE channels SET balance = @balance, totalClaimed = @totalClaimed,
+             charged = @charged, signed = @signed, signature = @signature, told = @told, refunding = @refunding,
+             withdrawing = @withdrawing, withdrawInitiatedAtSec = @withdrawInitiatedAtSec,
+             refundNonce = @refundNonce, rev = @rev
+           WHERE id = @id AND rev = @rev - 1`,
+        )
+  const { changes } = statement.run(toColumns(sellerChannelColumns, channel))
+  if (changes !== 1)
+    throw conflict('stale', `Channel ${channel.id} has another revision than ${channel.rev - 1}.`)
+}
+
+/** Takes a request in: it is held under the channel's highest voucher from this commit on. */
+export function admit(
+  db: Db,
+  { channel, request }: { channel: SellerChannelRow; request: SellerRequestRow },
+): void {
+  saveChannel(db, { channel })
+  insertRequest(db, request)
+  const held = heldCeilings(db, channel.id)
+  if (channel.charged + held > channel.signed) {
+    throw conflict('invariant', `Channel ${channel.id} would hold more than its buyer signed.`)
+  }
+}
+
+export interface FinishedRequest extends RequestKey {
+  charged: Usdc
+  cumulative: Usdc
+  receipt: string | null
+  closedAtMs: number
+  streamed: boolean
+}
+
+/** Charges a request: its row closes and the channel's total rises in one commit. */
+export function finish(
+  db: Db,
+  { channel, request }: { channel: SellerChannelRow; request: FinishedRequest },
+): void {
+  const before = chargedSoFar(db, channel.id)
+  if (channel.charged < before + request.charged) {
+    throw conflict('invariant', `The charge of request ${request.id} is missing from its channel's total.`)
+  }
+  saveChannel(db, { channel })
+  const { changes } = sql(
+    db,
+    `UPDATE requests SET state = 'closed', charged = @charged, cumulative = @cumulative, receipt = @receipt,
+       streamed = @streamed, closedAtMs = @closedAtMs
+     WHERE channelId = @channelId AND id = @id AND state = 'open'`,
+  ).run({ ...request, streamed: request.streamed ? 1n : 0n })
+  if (changes !== 1) throw conflict('missing', `Request ${request.id} is not open.`)
+}
+
+/** Closes ids that were asked about and never seen: at zero, for ever. */
+export function closeUnknown(
+  db: Db,
+  { channel, requests }: { channel: SellerChannelRow; requests: SellerRequestRow[] },
+): void {
+  saveChannel(db, { channel })
+  for (const request of requests) insertRequest(db, request)
+}
+
+/** Journals what a running request has produced, so that a restart can charge it; false when it is not open. */
+export function meter(db: Db, metered: RequestKey & { meter: Usdc }): boolean {
+  const { changes } = sql(
+    db,
+    `UPDATE requests SET meter = MIN(MAX(meter, @meter), ceiling)
+     WHERE channelId = @channelId AND id = @id AND state = 'open'`,
+  ).run(metered)
+  return changes === 1
+}
+
+/** False when this authorization was recorded before. */
+export function recordDeposit(db: Db, deposit: SellerDepositRow): boolean {
+  const { changes } = sql(
+    db,
+    `INSERT INTO deposits (channelId, salt, amount, txHash) VALUES (@channelId, @salt, @amount, @txHash)
+     ON CONFLICT (channelId, salt) DO NOTHING`,
+  ).run(toColumns(sellerDepositColumns, deposit))
+  return changes === 1
+}
+
+function insertRequest(db: Db, request: SellerRequestRow): void {
+  sql(
+    db,
+    `INSERT INTO requests (channelId, id, stock, ceiling, meter, bodyHash, offerHash, admitBySec, openedAtMs,
+       state, charged, cumulative, receipt, streamed, closedAtMs)
+     VALUES (@channelId, @id, @stock, @ceiling, @meter, @bodyHash, @offerHash, @admitBySec, @openedAtMs,
+       @state, @charged, @cumulative, @receipt, @streamed, @closedAtMs)`,
+  ).run(toColumns(sellerRequestColumns, request))
+}
+
+function heldCeilings(db: Db, channelId: string): Usdc {
+  const held = sql(
+    db,
+    `SELECT COALESCE(SUM(ceiling), 0) AS sum FROM requests WHERE channelId = ? AND state = 'open'`,
+  ).get(channelId)
+  return (held as { sum: bigint }).sum
+}
+
+function chargedSoFar(db: Db, channelId: string): Usdc {
+  const record = sql(db, `SELECT charged FROM channels WHERE id = ?`).get(channelId)
+  return (record as { charged: bigint } | undefined)?.charged ?? 0n
+}
+
+/** Every channel with its open requests. */
+export function loadChannels(db: Db): SellerChannelRow[] {
+  const open = Map.groupBy(
+    sql(db, `SELECT * FROM requests WHERE state = 'open' ORDER BY rowid`)
+      .all()
+      .map((record) => fromColumns(sellerRequestColumns, record)),
+    (request) => request.channelId,
+  )
+  return sql(db, `SELECT * FROM channels ORDER BY rowid`)
+    .all()
+    .map((record) => fromColumns(sellerChannelColumns, record))
+    .map((channel) => ({ ...channel, openRequests: open.get(channel.id) ?? [] }))
+}
+
+export function loadChannel(db: Db, { channelId }: ChannelKey): SellerChannelRow | null {
+  const record = sql(db, `SELECT * FROM channels WHERE id = ?`).get(channelId)
+  if (!record) return null
+  const openRequests = sql(db, `SELECT * FROM requests WHERE channelId = ? AND state = 'open' ORDER BY rowid`)
+    .all(channelId)
+    .map((request) => fromColumns(sellerRequestColumns, request))
+  return { ...fromColumns(sellerChannelColumns, record), openRequests }
+}
+
+export function findRequest(db: Db, key: RequestKey): SellerRequestRow | null {
+  const record = sql(db, `SELECT * FROM requests WHERE channelId = @channelId AND id = @id`).get(key)
+  return record ? fromColumns(sellerRequestColumns, record) : null
+}
+
+/** The newest first. */
+export function listRequests(
+  db: Db,
+  filter: { channelId?: string | undefined; limit: number },
+): SellerRequestRow[] {
+  const { channelId = null, limit } = filter
+  return sql(
+    db,
+    `SELECT * FROM requests WHERE @channelId IS NULL OR channelId = @channelId ORDER BY rowid DESC LIMIT @limit`,
+  )
+    .all({ channelId, limit })
+    .map((record) => fromColumns(sellerRequestColumns, record))
+}
+
+export function findDeposit(
+  db: Db,
+  key: Pick<SellerDepositRow, 'channelId' | 'salt'>,
+): SellerDepositRow | null {
+  const record = sql(db, `SELECT * FROM deposits WHERE channelId = @channelId AND salt = @salt`).get(key)
+  return record ? fromColumns(sellerDepositColumns, record) : null
+}
+
+/** Over all channels; `requests` counts the finished ones that cost something. */
+export function totals(db: Db): { charged: Usdc; claimed: Usdc; requests: number } {
+  const sums = sql(
+    db,
+    `SELECT COALESCE(SUM(charged), 0) AS charged, COALESCE(SUM(totalClaimed), 0) AS claimed,
+       (SELECT COUNT(*) FROM requests WHERE charged > 0) AS requests
+     FROM channels`,
+  ).get() as { charged: bigint; claimed: bigint; requests: bigint }
+  return { ...sums, requests: Number(sums.requests) }
+}
+
+export const sellerOperations = {
+  writes: {
+    ...commonWrites,
+    ...outboxWrites,
+    saveChannel,
+    admit,
+    finish,
+    closeUnknown,
+    meter,
+    recordDeposit,
+  },
+  reads: {
+    ...commonReads,
+    ...outboxReads,
+    loadChannels,
+    loadChannel,
+    findRequest,
+    listRequests,
+    findDeposit,
+    totals,
+  },
+}
