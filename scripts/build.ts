@@ -1,0 +1,48 @@
+/** Bundles openseed: dist/openseed.js with its parts, the database thread, and the native addons of this platform. */
+import { chmod, copyFile, glob, mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { build, type BuildOptions } from 'esbuild'
+import { nativeAddonPath } from '../src/base/assets.ts'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+
+export const dist = join(root, 'dist')
+export const addons = ['better_sqlite3', 'secp256k1'] as const
+
+/** What every bundle has in common. Crash points are compiled out by OPENSEED_BUNDLE. */
+export const bundleOptions = {
+  entryPoints: {
+    openseed: join(root, 'src/main.ts'),
+    writer: join(root, 'src/store/writer-thread.ts'),
+  },
+  bundle: true,
+  platform: 'node',
+  target: 'node22.19',
+  define: { OPENSEED_BUNDLE: 'true' },
+  // Folds what OPENSEED_BUNDLE decides. Lines and names stay, so that a stack trace can be read.
+  minifySyntax: true,
+  legalComments: 'none',
+  logLevel: 'warning',
+} as const satisfies BuildOptions
+
+export async function buildBundle(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true })
+  for await (const old of glob('*.js', { cwd: folder })) await rm(join(folder, old))
+  await build({
+    ...bundleOptions,
+    outdir: folder,
+    format: 'esm',
+    // What a command does is loaded when it runs: the tokenizer's tables alone would cost every start 100 ms.
+    splitting: true,
+    chunkNames: 'part-[hash]',
+    // CommonJS packages inside an ES module bundle still ask for Node's own modules by require().
+    banner: {
+      js: "import{createRequire as openseedRequire}from'node:module';const require=openseedRequire(import.meta.url);",
+    },
+  })
+  for (const name of addons) await copyFile(nativeAddonPath(name), join(folder, `${name}.node`))
+  await chmod(join(folder, 'openseed.js'), 0o755)
+}
+
+if (import.meta.main) await buildBundle(dist)

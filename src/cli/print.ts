@@ -1,0 +1,119 @@
+/** The only place that writes to the terminal: answers to stdout, everything else to stderr. */
+import { styleText } from 'node:util'
+import type { OpenSeedError } from '../base/errors.ts'
+import type { Env } from '../config/env.ts'
+import type { Io } from './io.ts'
+
+export interface Column {
+  title: string
+  align?: 'right'
+  /** Never cut: a shortened address is worse than a broken line. */
+  whole?: true
+}
+
+export interface Print {
+  /** The command's one answer: a JSON value under --json, text otherwise. */
+  answer(value: unknown, text: () => string): void
+  /** Progress and advice; nothing under --json or --quiet. */
+  note(text: string): void
+  error(error: OpenSeedError): void
+  /** Columns as wide as their content; cut to the terminal's width when there is a terminal. */
+  table(columns: readonly Column[], rows: readonly (readonly string[])[]): string
+  strong(text: string): string
+}
+
+export interface PrintMode {
+  json: boolean
+  quiet: boolean
+  color: boolean
+  debug: boolean
+}
+
+export function openPrint(io: Io, mode: PrintMode, terminal: Env['terminal']): Print {
+  let answered = false
+  const colorOn = (stream: Io['stdout']) =>
+    mode.color && (terminal.forceColor || (stream.isTTY === true && !terminal.noColor && !terminal.dumb))
+  const paint = (stream: Io['stdout'], style: Parameters<typeof styleText>[0], text: string) =>
+    colorOn(stream) ? styleText(style, text, { validateStream: false }) : text
+
+  const print: Print = {
+    answer(value, text) {
+      answered = true
+      io.stdout.write(mode.json ? `${toJson(value)}\n` : endLine(text()))
+    },
+    note(text) {
+      if (!mode.json && !mode.quiet) io.stderr.write(endLine(text))
+    },
+    error(error) {
+      // A long-running command has given its one value when it became ready; what ends it later goes to stderr.
+      if (mode.json) (answered ? io.stderr : io.stdout).write(`${toJson(errorBody(error))}\n`)
+      else io.stderr.write(errorText(error, mode.debug, (text) => paint(io.stderr, ['bold', 'red'], text)))
+    },
+    table(columns, rows) {
+      const lines = layOut(columns, rows, io.stdout.isTTY ? io.stdout.columns || 80 : Infinity)
+      const [head = '', ...body] = lines
+      return [paint(io.stdout, 'bold', head), ...body].join('\n')
+    },
+    strong: (text) => paint(io.stdout, 'bold', text),
+  }
+  return print
+}
+
+/** One line of JSON; amounts are decimal strings. */
+export function toJson(value: unknown): string {
+  return JSON.stringify(value, (_key, part: unknown) => (typeof part === 'bigint' ? part.toString() : part))
+}
+
+function errorBody({ code, message, hint, details }: OpenSeedError) {
+  return { error: { code, message, ...(hint ? { hint } : {}), ...(details ? { details } : {}) } }
+}
+
+function errorText(error: OpenSeedError, debug: boolean, red: (text: string) => string): string {
+  const lines = [`${red('error')} ${error.message}`]
+  if (error.hint) lines.push(`  fix  ${error.hint}`)
+  lines.push(`  code ${error.code}`)
+  if (debug) {
+    for (let at: unknown = error; at instanceof Error; at = at.cause) lines.push(at.stack ?? String(at))
+  } else if (error.code === 'internal_error')
+    lines.push('  Run it again with --debug for the details to report.')
+  return endLine(lines.join('\n'))
+}
+
+function layOut(columns: readonly Column[], rows: readonly (readonly string[])[], room: number): string[] {
+  const table = [columns.map(({ title }) => title), ...rows]
+  const widths = columns.map((_, index) => Math.max(...table.map((row) => row[index]?.length ?? 0)))
+  const gaps = 2 * (columns.length - 1)
+  let excess = widths.reduce((sum, width) => sum + width, gaps) - room
+  while (excess > 0) {
+    const widest = widestOf(columns, widths)
+    const cut = widest < 0 ? 0 : Math.min(excess, widths[widest]! - leastWidth)
+    if (cut <= 0) break
+    widths[widest]! -= cut
+    excess -= cut
+  }
+  return table.map((row) =>
+    columns
+      .map(({ align }, index) => {
+        const cell = shorten(row[index] ?? '', widths[index]!)
+        return align === 'right' ? cell.padStart(widths[index]!) : cell.padEnd(widths[index]!)
+      })
+      .join('  ')
+      .trimEnd(),
+  )
+}
+
+const leastWidth = 8
+
+function widestOf(columns: readonly Column[], widths: readonly number[]): number {
+  const candidates = widths.map((width, index) => (columns[index]?.whole ? -1 : width))
+  const widest = Math.max(...candidates)
+  return widest < 0 ? -1 : candidates.indexOf(widest)
+}
+
+function shorten(cell: string, width: number): string {
+  return cell.length <= width ? cell : `${cell.slice(0, width - 1)}…`
+}
+
+function endLine(text: string): string {
+  return text.endsWith('\n') ? text : `${text}\n`
+}

@@ -1,0 +1,44 @@
+/** The command tree and the flags that every command has. What a command does is loaded when it runs. */
+import { Command } from 'commander'
+import { addCompletion } from './completion.ts'
+import { addConfig } from './config.ts'
+import { openContext, type Context, type GlobalFlags, type OpenContext } from './context.ts'
+import type { Io } from './io.ts'
+import { addSell } from './sell.ts'
+import { addVersion, description, version } from './version.ts'
+import { addWallet } from './wallet.ts'
+
+export interface Program {
+  command: Command
+  /** The context of this run; the same one for the command and for reporting its end. */
+  open: OpenContext
+}
+
+export function buildProgram(io: Io): Program {
+  const command = new Command('openseed')
+  let context: Context | undefined
+  const open = () => (context ??= openContext(io, command.opts<Partial<GlobalFlags>>()))
+
+  command
+    .description(description)
+    .version(version, '-V, --version', 'show the version')
+    .option('--home <folder>', 'keep config, wallet and databases in this folder')
+    .option('--network <name>', 'which chain: base-sepolia, base or local')
+    .option('--json', 'answer with exactly one JSON value on stdout, errors too')
+    .option('--quiet', 'only the answer and errors')
+    .option('--yes', 'confirm what would be asked')
+    .option('--no-color', 'plain text')
+    .option('--debug', 'show where an error came from')
+    .helpCommand(false)
+    .configureHelp({ showGlobalOptions: true })
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => io.stdout.write(text),
+      // What commander would say is an error like any other: run.ts prints it.
+      writeErr: () => undefined,
+      getOutHelpWidth: () => io.stdout.columns ?? 100,
+    })
+
+  for (const add of [addSell, addWallet, addConfig, addVersion, addCompletion]) add(command, open)
+  return { command, open }
+}
