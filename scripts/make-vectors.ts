@@ -1,10 +1,10 @@
 /**
  * Writes the EIP-712 vectors that vitest and forge both read. Everything is computed by ethers alone and
  * imports nothing of src/, so that the files are an independent check of our own digest code.
- * `--check` compares instead of writing and exits 1 when a file differs.
+ * `--check` compares instead of writing, recovers the signers of what forge signed, and exits 1 when anything differs.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { AbiCoder, TypedDataEncoder, Wallet, id, keccak256 } from 'ethers'
+import { AbiCoder, TypedDataEncoder, Wallet, id, keccak256, verifyTypedData } from 'ethers'
 import type { TypedDataDomain, TypedDataField } from 'ethers'
 
 type Fields = Record<string, TypedDataField[]>
@@ -138,7 +138,9 @@ const config = {
 }
 
 /** One message of each type with ordinary values: what a first implementation is checked against. */
-function sampleMessages(channelId: string): Record<string, { domain: Domain; key: number; message: Message }> {
+function sampleMessages(
+  channelId: string,
+): Record<string, { domain: Domain; key: number; message: Message }> {
   const authorization = {
     from: addressOf(1),
     to: collector,
@@ -157,11 +159,21 @@ function sampleMessages(channelId: string): Record<string, { domain: Domain; key
       message: { claims: [{ channelId, maxClaimableAmount: '1000', totalClaimed: '700' }] },
     },
     ReceiveWithAuthorization: { domain: tokenDomain, key: 1, message: authorization },
-    TransferWithAuthorization: { domain: tokenDomain, key: 1, message: { ...authorization, to: addressOf(2) } },
+    TransferWithAuthorization: {
+      domain: tokenDomain,
+      key: 1,
+      message: { ...authorization, to: addressOf(2) },
+    },
     Permit: {
       domain: tokenDomain,
       key: 1,
-      message: { owner: addressOf(1), spender: addressOf(2), value: '10000', nonce: '0', deadline: '1900000000' },
+      message: {
+        owner: addressOf(1),
+        spender: addressOf(2),
+        value: '10000',
+        nonce: '0',
+        deadline: '1900000000',
+      },
     },
     Offer: {
       domain: openSeedDomain(31337),
@@ -285,6 +297,27 @@ function signedByTypescript(channelId: string) {
   }
 }
 
+interface SignedCase {
+  type: string
+  domain: Domain
+  message: Message
+  digest: string
+  signer: string
+  signature: string
+}
+
+/** Forge's own file is written by forge; ethers only says whether it agrees with every line of it. */
+function disagreementsWithForge(): string[] {
+  const text = readFileSync(new URL('signed-by-forge.json', vectorsDir), 'utf8')
+  const { cases } = JSON.parse(text) as { cases: SignedCase[] }
+  return cases
+    .filter(({ type, domain, message, digest, signer, signature }) => {
+      const recovered = verifyTypedData(domain, fieldsFor(type), message, signature)
+      return recovered !== signer || digestOf(domain, type, message) !== digest
+    })
+    .map(({ type, domain }) => `${type} on chain ${domain.chainId}`)
+}
+
 const conformanceVector = conformance()
 const files: Record<string, unknown> = {
   'batch-settlement.json': conformanceVector,
@@ -299,6 +332,13 @@ for (const [name, content] of Object.entries(files)) {
   if (!process.argv.includes('--check')) writeFileSync(file, text)
   else if (readFileSync(file, 'utf8') !== text) {
     process.stderr.write(`test/vectors/${name} is stale: run node scripts/make-vectors.ts\n`)
+    process.exitCode = 1
+  }
+}
+
+if (process.argv.includes('--check')) {
+  for (const disagreement of disagreementsWithForge()) {
+    process.stderr.write(`test/vectors/signed-by-forge.json: ethers disagrees about ${disagreement}\n`)
     process.exitCode = 1
   }
 }

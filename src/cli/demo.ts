@@ -18,11 +18,16 @@ export function addDemo(program: Command, open: OpenContext): void {
 
 async function demo(context: Context, { keep = false }: DemoOptions): Promise<void> {
   const { runDemo } = await import('../node/demo.ts')
-  const { print, flags, io } = context
-  const { table, ...sums } = await runDemo(
-    { keep, json: flags.json },
-    { note: (text) => print.note(text), signal: io.signal },
+  const { print, io } = context
+  await runDemo(
+    { keep },
+    {
+      note: (text) => print.note(text),
+      report({ table, ...sums }) {
+        print.answer(sums, () => print.table(table.columns, table.rows))
+        if (!sums.balanced) context.exitCode = 1
+      },
+      signal: io.signal,
+    },
   )
-  print.answer(sums, () => print.table(table.columns, table.rows))
-  if (!sums.balanced) context.exitCode = 1
 }

@@ -1,7 +1,10 @@
 /** The command tree and the flags that every command has. What a command does is loaded when it runs. */
 import { Command } from 'commander'
+import { addBuy } from './buy.ts'
+import { addChannels } from './channels.ts'
 import { addCompletion } from './completion.ts'
 import { addConfig } from './config.ts'
+import { addDemo } from './demo.ts'
 import { openContext, type Context, type GlobalFlags, type OpenContext } from './context.ts'
 import type { Io } from './io.ts'
 import { addSell } from './sell.ts'
@@ -39,6 +42,7 @@ export function buildProgram(io: Io): Program {
       getOutHelpWidth: () => io.stdout.columns ?? 100,
     })
 
-  for (const add of [addSell, addWallet, addConfig, addVersion, addCompletion]) add(command, open)
+  for (const add of [addBuy, addSell, addChannels, addWallet, addDemo, addConfig, addVersion, addCompletion])
+    add(command, open)
   return { command, open }
 }

@@ -28,6 +28,8 @@ export async function main(argv: readonly string[], io: Io): Promise<number> {
 }
 
 function report(thrown: unknown, argv: readonly string[], io: Io): number {
+  // After Ctrl-C anything may fail for being cut short; what failed for another reason is still told.
+  if (io.signal.aborted && !(thrown instanceof OpenSeedError)) return interruptedExitCode
   if (thrown instanceof Error && thrown.name === 'AbortError') return interruptedExitCode
   const error = asOpenSeedError(thrown)
   // The command line may be what is wrong, so the flags that shape the message are looked up by hand.

@@ -2,7 +2,7 @@
 import type { Escrow } from '../chain/escrow.ts'
 import { submitDeposit } from '../chain/deposits.ts'
 import type { Outbox, TxOutcome } from '../chain/outbox.ts'
-import type { ChainFacts, Entry } from '../seller/channel-book.ts'
+import type { ChainFacts, Entry } from '../seller/channel-entry.ts'
 import type { SettledDeposit } from '../seller/deposit.ts'
 import type { RefundOutcome } from '../seller/refund.ts'
 import { claimOrder, type ClaimOrder } from '../seller/settle.ts'

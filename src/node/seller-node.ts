@@ -5,12 +5,14 @@ import { systemClock, type Clock } from '../base/clock.ts'
 import { OpenSeedError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { openEscrow, type Escrow } from '../chain/escrow.ts'
+import type { EscrowEvent } from '../chain/events.ts'
 import { openOutbox } from '../chain/outbox.ts'
 import { openRpc } from '../chain/rpc.ts'
 import { watchEscrow } from '../chain/watch.ts'
 import type { ConfirmationPolicy } from '../config/networks.ts'
 import { openBackend } from '../seller/backend.ts'
-import { ChannelBook, nothingDelivered, type Delivered, type SellerStore } from '../seller/channel-book.ts'
+import { ChannelBook, type SellerStore } from '../seller/channel-book.ts'
+import { nothingDelivered, type Delivered } from '../seller/channel-entry.ts'
 import type { Engine } from '../seller/engine/engine.ts'
 import { openSellerServer } from '../seller/http.ts'
 import { OfferBook } from '../seller/offer-book.ts'
@@ -161,7 +163,7 @@ export async function startSellerNode(options: SellerNodeOptions): Promise<Selle
     log,
   })
   const background = [
-    finishEarlier(outbox.resume, parts, log),
+    finishEarlier(() => outbox.resume(), parts, log),
     settleLoop(settleParts, options.settleEveryMs ?? 10_000, stop.signal),
     watchChannels(escrow, chain, settleParts, store, options.pollMs ?? 10_000, stop.signal),
     renewOffers(relist, log, stop.signal),
@@ -201,14 +203,16 @@ async function checkChain(escrow: Escrow, policy: ConfirmationPolicy, now: Clock
   }
 }
 
-/** What an interrupted request delivered at least: as many output tokens as its journalled cost pays for. */
+/** What an interrupted request delivered at least: the fewest output tokens that explain its journalled cost. */
 async function proveDelivered(store: SellerStore, row: SellerRequestRow, cost: Usdc): Promise<Delivered> {
   const stored = cost === 0n ? null : await store.read('findOffer', { hash: row.offerHash })
   if (stored === null) return nothingDelivered
-  const { offer } = parseSignedOffer(JSON.parse(stored.json))
-  if (offer.priceOut === 0n) return nothingDelivered
-  const tokens = ((cost - offer.fixedPrice) * 1_000_000n) / offer.priceOut
-  return { ...nothingDelivered, outputTokens: Math.max(1, Number(tokens)) }
+  const { offer, details } = parseSignedOffer(JSON.parse(stored.json))
+  const priced = cost - offer.fixedPrice
+  // The least charge and the fixed price are due for a single token already.
+  if (cost <= details.min || priced <= 0n || offer.priceOut === 0n)
+    return { ...nothingDelivered, outputTokens: 1 }
+  return { ...nothingDelivered, outputTokens: Number(((priced - 1n) * 1_000_000n) / offer.priceOut) + 1 }
 }
 
 /** Requests signed in the second of a restart are refused; waiting it out keeps honest ones from being among them. */
@@ -225,6 +229,7 @@ async function finishEarlier(resume: () => Promise<void>, parts: RouteParts, log
   await resumeRefunds(parts)
 }
 
+/** A fault of the disk interrupts the watch; what was not booked is read again. */
 async function watchChannels(
   escrow: Escrow,
   chain: SellerChain,
@@ -233,29 +238,44 @@ async function watchChannels(
   pollMs: number,
   signal: AbortSignal,
 ): Promise<void> {
-  const { book, log } = settle
+  const { log } = settle
+  let next: number | null = null
+  while (!signal.aborted) {
+    try {
+      next ??= await firstBlock(escrow, store)
+      await watchEscrow({
+        escrow,
+        fromBlock: next,
+        pollMs,
+        signal,
+        filter: { names: ['Deposited', 'Refunded', 'WithdrawInitiated', 'WithdrawFinalized'] },
+        onFailure: (error) => log.warn({ error }, 'the chain cannot be watched'),
+        async onEvents(events, throughBlock) {
+          for (const event of events) await adoptEvent(event, chain, settle)
+          await store.run('setMeta', { key: 'watch.block', value: String(throughBlock) })
+          next = throughBlock + 1
+        },
+      })
+    } catch (error) {
+      log.error({ error }, 'watching the chain was interrupted; it starts again')
+      await wait(pollMs, undefined, { signal, ref: false }).catch(() => undefined)
+    }
+  }
+}
+
+async function firstBlock(escrow: Escrow, store: SellerStore): Promise<number> {
   const stored = await store.read('getMeta', { key: 'watch.block' })
-  const fromBlock = stored === null ? (await escrow.head()).number : Number(stored) + 1
-  await watchEscrow({
-    escrow,
-    fromBlock,
-    pollMs,
-    signal,
-    filter: { names: ['Deposited', 'Refunded', 'WithdrawInitiated', 'WithdrawFinalized'] },
-    onFailure: (error) => log.warn({ error }, 'the chain cannot be watched'),
-    async onEvents(events, throughBlock) {
-      for (const event of events) {
-        const entry = 'channelId' in event ? book.find(event.channelId) : undefined
-        if (entry === undefined) continue
-        await book.adoptChain(entry, await chain.readChannel(entry.id))
-        if (event.name === 'WithdrawInitiated') {
-          log.warn({ channel: entry.id }, 'the buyer withdraws; claiming what is charged')
-          await settleNow(settle, false).catch((error: unknown) => log.error({ error }, 'the claim failed'))
-        }
-      }
-      await store.run('setMeta', { key: 'watch.block', value: String(throughBlock) })
-    },
-  }).catch((error: unknown) => log.error({ error }, 'watching the chain ended'))
+  return stored === null ? (await escrow.head()).number : Number(stored) + 1
+}
+
+async function adoptEvent(event: EscrowEvent, chain: SellerChain, settle: SettleParts): Promise<void> {
+  const { book, log } = settle
+  const entry = 'channelId' in event ? book.find(event.channelId) : undefined
+  if (entry === undefined) return
+  await book.adoptChain(entry, await chain.readChannel(entry.id))
+  if (event.name !== 'WithdrawInitiated') return
+  log.warn({ channel: entry.id }, 'the buyer withdraws; claiming what is charged')
+  await settleNow(settle, false).catch((error: unknown) => log.error({ error }, 'the claim failed'))
 }
 
 async function renewOffers(relist: () => Promise<void>, log: Log, signal: AbortSignal): Promise<void> {

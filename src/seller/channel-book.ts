@@ -2,9 +2,10 @@
  * The seller's channels: ledgers in memory, decided on synchronously, and their rows on disk. A decision counts once
  * its row is committed; when a commit fails the channel is read back from disk before it is used again.
  */
+import { setTimeout as wait } from 'node:timers/promises'
 import type { Log } from '../base/log.ts'
 import type { Clock } from '../base/clock.ts'
-import { OpenSeedError } from '../base/errors.ts'
+import { hasCode, OpenSeedError } from '../base/errors.ts'
 import type { SellerChannelRow, SellerRequestRow } from '../store/rows.ts'
 import type { Writer } from '../store/writer.ts'
 import type { SellerOperations } from '../store/operations.ts'
@@ -14,50 +15,18 @@ import type { ChannelSnapshot } from '../wire/extension.ts'
 import type { Hex } from '../wire/hex.ts'
 import { parseSignedReceipt, encodeSignedReceipt, type Receipt, type SignedReceipt } from '../wire/receipt.ts'
 import {
-  adoptChain,
-  emptyLedger,
-  finish,
-  held,
-  restart,
-  type ChainState,
-  type SellerLedger,
-} from './ledger.ts'
+  fromRow,
+  newEntry,
+  nothingDelivered,
+  toRow,
+  unknownRequest,
+  type ChainFacts,
+  type Delivered,
+  type Entry,
+} from './channel-entry.ts'
+import { adoptChain, endRefund, finish, held, requestTtlSec, restart } from './ledger.ts'
 
 export type SellerStore = Writer<SellerOperations>
-
-/** What the chain says of a channel. */
-export interface ChainFacts extends ChainState {
-  withdrawInitiatedAtSec: number
-  refundNonce: bigint
-}
-
-/** A closed request that may still be asked about or repeated. */
-export interface ClosedRequest {
-  bodyHash: Hex
-  streamed: boolean
-  receipt: SignedReceipt
-  forgetAtSec: number
-}
-
-export interface Entry {
-  readonly id: Hex
-  readonly config: ChannelConfig
-  ledger: SellerLedger
-  /** by the payerAuthorizer, over `ledger.signed`; null when the chain alone proves it */
-  signature: Hex | null
-  withdrawInitiatedAtSec: number
-  refundNonce: bigint
-  rev: number
-  readonly running: Map<Hex, SellerRequestRow>
-  readonly closed: Map<Hex, ClosedRequest>
-  /** set while the channel is read back after a failed commit */
-  reloading: Promise<void> | null
-  /** when the oldest charge that no claim covers was made */
-  unclaimedSinceMs: number | null
-}
-
-/** What a finished request delivered. */
-export type Delivered = Pick<Receipt, 'responseHash' | 'inputTokens' | 'cachedTokens' | 'outputTokens'>
 
 export interface BookParts {
   store: SellerStore
@@ -66,20 +35,16 @@ export interface BookParts {
   log: Log
 }
 
-export const nothingDelivered: Delivered = {
-  responseHash: `0x${'0'.repeat(64)}`,
-  inputTokens: 0,
-  cachedTokens: 0,
-  outputTokens: 0,
-}
-
 const rememberClosedSec = 10 * 60
+const mostRetryMs = 10_000
 
 export class ChannelBook {
   readonly #parts: BookParts
   readonly #entries = new Map<Hex, Entry>()
   readonly #waiters = new Map<Hex, Set<() => void>>()
   #changes = 0
+  /** admitBy below this was signed before this run */
+  #floorSec = 0
 
   constructor(parts: BookParts) {
     this.#parts = parts
@@ -99,6 +64,7 @@ export class ChannelBook {
     readChain: (ids: Hex[]) => Promise<ChainFacts[]>,
     proveDelivered: (row: SellerRequestRow, cost: Usdc) => Promise<Delivered>,
   ): Promise<void> {
+    this.#floorSec = this.#nowSec() + requestTtlSec + 1
     const rows = await this.#parts.store.read('loadChannels')
     const facts = await readChain(rows.map((row) => row.id))
     for (const [index, row] of rows.entries()) {
@@ -107,6 +73,7 @@ export class ChannelBook {
       if (chain === undefined) continue
       entry.withdrawInitiatedAtSec = chain.withdrawInitiatedAtSec
       const abandoned = restart(entry.ledger, chain, this.#nowSec())
+      endKnownRefund(entry, chain)
       this.#entries.set(entry.id, entry)
       for (const { id, cost } of abandoned) {
         const request = entry.running.get(id)
@@ -116,24 +83,16 @@ export class ChannelBook {
     }
   }
 
-  /** Takes a channel in that the chain knows and the store does not. */
-  async learn(id: Hex, config: ChannelConfig, chain: ChainFacts): Promise<Entry> {
+  /**
+   * Takes a channel in that the chain knows and the store does not. Unless it was born just now it may have been served
+   * by a store that is lost: then no request that was signed before this run is admitted.
+   */
+  async learn(id: Hex, config: ChannelConfig, chain: ChainFacts, isBorn = false): Promise<Entry> {
     const known = this.#entries.get(id)
     if (known !== undefined) return known
-    const entry: Entry = {
-      id,
-      config,
-      ledger: emptyLedger(),
-      signature: null,
-      withdrawInitiatedAtSec: chain.withdrawInitiatedAtSec,
-      refundNonce: chain.refundNonce,
-      rev: 0,
-      running: new Map(),
-      closed: new Map(),
-      reloading: null,
-      unclaimedSinceMs: null,
-    }
+    const entry = newEntry(id, config, chain)
     adoptChain(entry.ledger, chain)
+    if (!isBorn) entry.ledger.admitFloorSec = this.#floorSec
     this.#entries.set(id, entry)
     try {
       await this.save(entry)
@@ -150,7 +109,7 @@ export class ChannelBook {
     adoptChain(entry.ledger, chain)
     if (entry.ledger.signed > before) entry.signature = null
     entry.withdrawInitiatedAtSec = chain.withdrawInitiatedAtSec
-    entry.refundNonce = chain.refundNonce
+    endKnownRefund(entry, chain)
     if (entry.ledger.totalClaimed >= entry.ledger.charged) entry.unclaimedSinceMs = null
     return this.save(entry)
   }
@@ -204,6 +163,23 @@ export class ChannelBook {
     return receipt
   }
 
+  /** Finishes a request whose commit failed once the store works again: until then its ceiling stays held. */
+  async finishLater(entry: Entry, id: Hex, cost: Usdc, delivered: Delivered): Promise<void> {
+    for (let pauseMs = 100; ; pauseMs = Math.min(pauseMs * 2, mostRetryMs)) {
+      await wait(pauseMs, undefined, { ref: false })
+      await entry.reloading?.catch(() => undefined)
+      // A commit that was reported as failed can have reached the disk all the same.
+      if (!entry.running.has(id)) return
+      try {
+        await this.finish(entry, id, cost, delivered)
+        return
+      } catch (error) {
+        if (hasCode(error, 'shutting_down')) return
+        this.#parts.log.warn({ error, request: id }, 'a finished request is still not stored')
+      }
+    }
+  }
+
   /**
    * The final of an id that is not running: the stored one, or, for an id never seen, a receipt of 0 that closes it
    * for ever. Null when it is running after all.
@@ -229,10 +205,16 @@ export class ChannelBook {
     })
     this.#remember(entry, id, request, receipt)
     const requests = [{ ...request, receipt: JSON.stringify(encodeSignedReceipt(receipt)) }]
-    await this.#commit(
-      entry,
-      this.#parts.store.run('closeUnknown', { channel: this.#nextRow(entry), requests }),
-    )
+    try {
+      await this.#commit(
+        entry,
+        this.#parts.store.run('closeUnknown', { channel: this.#nextRow(entry), requests }),
+      )
+    } catch (error) {
+      // Closed for ever it is only on disk.
+      entry.closed.delete(id)
+      throw error
+    }
     return receipt
   }
 
@@ -340,23 +322,8 @@ export class ChannelBook {
   }
 
   #nextRow(entry: Entry): SellerChannelRow {
-    const { ledger } = entry
     entry.rev += 1
-    return {
-      id: entry.id,
-      config: entry.config,
-      balance: ledger.balance,
-      totalClaimed: ledger.totalClaimed,
-      charged: ledger.charged,
-      signed: ledger.signed,
-      signature: entry.signature,
-      told: ledger.told,
-      refunding: ledger.refunding,
-      withdrawing: ledger.withdrawing,
-      withdrawInitiatedAtSec: entry.withdrawInitiatedAtSec,
-      refundNonce: entry.refundNonce,
-      rev: entry.rev,
-    }
+    return toRow(entry)
   }
 
   #nowSec(): number {
@@ -364,49 +331,8 @@ export class ChannelBook {
   }
 }
 
-function fromRow(row: SellerChannelRow): Entry {
-  const open = row.openRequests ?? []
-  return {
-    id: row.id,
-    config: row.config,
-    ledger: {
-      ...emptyLedger(),
-      balance: row.balance,
-      totalClaimed: row.totalClaimed,
-      charged: row.charged,
-      signed: row.signed,
-      told: row.told,
-      refunding: row.refunding,
-      withdrawing: row.withdrawing,
-      open: new Map(open.map((request) => [request.id, { ceiling: request.ceiling, meter: request.meter }])),
-    },
-    signature: row.signature,
-    withdrawInitiatedAtSec: row.withdrawInitiatedAtSec,
-    refundNonce: row.refundNonce,
-    rev: row.rev,
-    running: new Map(open.map((request) => [request.id, request])),
-    closed: new Map(),
-    reloading: null,
-    unclaimedSinceMs: row.charged > row.totalClaimed ? 0 : null,
-  }
-}
-
-function unknownRequest(entry: Entry, id: Hex, nowMs: number): SellerRequestRow {
-  return {
-    channelId: entry.id,
-    id,
-    stock: false,
-    ceiling: 0n,
-    meter: 0n,
-    bodyHash: nothingDelivered.responseHash,
-    offerHash: nothingDelivered.responseHash,
-    admitBySec: 0,
-    openedAtMs: nowMs,
-    state: 'closed',
-    charged: 0n,
-    cumulative: entry.ledger.charged,
-    receipt: null,
-    streamed: false,
-    closedAtMs: nowMs,
-  }
+/** A refund whose outcome was not known is over once the chain's nonce has moved: it must not be sent again. */
+function endKnownRefund(entry: Entry, chain: ChainFacts): void {
+  if (chain.refundNonce > entry.refundNonce && !entry.refundRunning) endRefund(entry.ledger, chain.balance)
+  entry.refundNonce = chain.refundNonce
 }

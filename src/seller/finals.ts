@@ -1,7 +1,8 @@
 /** What became of the requests a buyer has lost track of. */
 import type { Final } from '../wire/extension.ts'
 import type { Hex } from '../wire/hex.ts'
-import type { ChannelBook, Entry } from './channel-book.ts'
+import type { ChannelBook } from './channel-book.ts'
+import type { Entry } from './channel-entry.ts'
 
 /** Finals of these ids, in order: asking closes an id that was never seen at 0, for ever. */
 export async function finalsFor(book: ChannelBook, entry: Entry, ids: readonly Hex[]): Promise<Final[]> {

@@ -13,7 +13,8 @@ import type { RequestExtension } from '../wire/extension.ts'
 import type { Hex } from '../wire/hex.ts'
 import { keccak256 } from '../wire/keccak.ts'
 import type { PaymentRequired } from '../wire/x402.ts'
-import type { ChannelBook, ChainFacts, ClosedRequest, Entry } from './channel-book.ts'
+import type { ChannelBook } from './channel-book.ts'
+import type { ChainFacts, ClosedRequest, Entry } from './channel-entry.ts'
 import type { SettledDeposit } from './deposit.ts'
 import {
   admitOpenseed,
@@ -240,7 +241,12 @@ async function fund({ channelId, payload }: Payment, parts: GateParts): Promise<
     const deposit = await parts.settleDeposit(payload)
     if (deposit.kind === 'refused') return { kind: 'refuse', reason: deposit.reason }
     const facts = await parts.readChain(channelId)
-    entry = await parts.book.learn(channelId, payload.config, facts)
+    const isBorn =
+      deposit.kind === 'deposited' &&
+      facts.balance === payload.deposit.amount &&
+      facts.totalClaimed === 0n &&
+      facts.refundNonce === 0n
+    entry = await parts.book.learn(channelId, payload.config, facts, isBorn)
     await parts.book.adoptChain(entry, facts)
     return { kind: 'funded', entry, deposit }
   }

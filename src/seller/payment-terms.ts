@@ -10,7 +10,7 @@ import {
 import { checksummed, type Address } from '../wire/hex.ts'
 import type { NetworkTerms } from '../wire/network.ts'
 import type { PaymentRequired, PaymentRequirements } from '../wire/x402.ts'
-import type { Entry } from './channel-book.ts'
+import type { Entry } from './channel-entry.ts'
 import { held } from './ledger.ts'
 import type { Listing } from './offer-book.ts'
 

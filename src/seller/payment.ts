@@ -67,7 +67,9 @@ export function verifyPayment(
   if (channelId !== voucher.channelId) return refuse(batchErrors.channelIdMismatch)
   const signer = curve.recover(digests.voucher(channelId, voucher.maxClaimable), voucher.signature)
   if (signer !== config.payerAuthorizer) return refuse(batchErrors.voucherSignature)
-  const request = readRequest({ seller, digests, curve }, outer, payload, asked)
+  const request = readRequest({ seller, digests, curve }, outer, payload)
+  const misfit = request === null ? null : judgeRequest(request, asked)
+  if (misfit !== null) return refuse(misfit)
   const identifier = request === null ? tolerate(() => parsePaymentIdentifier(outer.extensions)) : null
   return {
     kind: 'payment',
@@ -90,20 +92,27 @@ function judgeConfig(seller: SellerIdentity, { config }: BatchPayload): string |
   return null
 }
 
-/** Stock clients echo our key from the 402, so only a valid signature over exactly this request counts. */
+/** Stock clients echo our key from the 402, so only a valid signature over what it says counts. */
 function readRequest(
   { digests, curve }: PaymentParts,
   outer: PaymentPayload,
   { config, voucher }: BatchPayload,
-  asked: { body: Uint8Array; amount: Usdc; offerHash: Hex },
 ): RequestExtension | null {
   const request = tolerate(() => parseRequestExtension(outer.extensions))
-  if (request === null || request.ceiling !== asked.amount || request.offerHash !== asked.offerHash)
-    return null
-  if (keccak256(asked.body) !== request.bodyHash) return null
+  if (request === null) return null
   const { id: requestId, signature, ...signed } = request
   const paid = { ...signed, channelId: voucher.channelId, requestId }
   return verifyRequest(digests, curve, paid, signature, config.payerAuthorizer) ? request : null
+}
+
+/** Who signed a request buys that request or nothing: served as a stock client it would be charged under another id. */
+function judgeRequest(
+  request: RequestExtension,
+  asked: { body: Uint8Array; amount: Usdc; offerHash: Hex },
+): string | null {
+  if (request.offerHash !== asked.offerHash) return 'request_offer_unknown'
+  if (request.ceiling !== asked.amount) return 'request_ceiling_mismatch'
+  return keccak256(asked.body) === request.bodyHash ? null : 'request_body_mismatch'
 }
 
 /** The offer that a payment says it was made for, so that one replaced a moment ago can still be paid. */

@@ -4,7 +4,8 @@ import type { Log } from '../base/log.ts'
 import type { Usdc } from '../wire/amount.ts'
 import { batchErrors, type BatchPayload } from '../wire/batch-settlement.ts'
 import type { Hex } from '../wire/hex.ts'
-import type { ChainFacts, ChannelBook, Entry } from './channel-book.ts'
+import type { ChannelBook } from './channel-book.ts'
+import type { ChainFacts, Entry } from './channel-entry.ts'
 import { beginRefund, endRefund, judgeRefund, tellStated } from './ledger.ts'
 
 /** What the chain did with a refund of this seller's. */
@@ -30,6 +31,9 @@ export async function refund(
   const entry = await knownEntry(payload, parts)
   if (entry === null) return { kind: 'refuse', reason: batchErrors.channelNotFound }
   await entry.reloading
+  if (entry.refundRunning) return { kind: 'refuse', reason: refusals.busy }
+  // The outcome of an earlier one is not known: it goes on where it stopped.
+  if (entry.ledger.refunding > 0n) return execute(entry, parts)
   const verdict = judgeRefund(entry.ledger, payload.voucher.maxClaimable, payload.amount ?? null)
   if (verdict.kind === 'correct') {
     tellStated(entry.ledger, verdict.stated)
@@ -37,7 +41,12 @@ export async function refund(
   }
   if (verdict.kind === 'refuse') return { kind: 'refuse', reason: refusals[verdict.reason] }
   beginRefund(entry.ledger, verdict.amount)
-  await parts.book.save(entry)
+  entry.refundRunning = true
+  try {
+    await parts.book.save(entry)
+  } finally {
+    entry.refundRunning = false
+  }
   crashPoint('seller.refund-reserved')
   return execute(entry, parts)
 }
@@ -51,7 +60,7 @@ const refusals = {
 /** Finishes refunds that an earlier run reserved. */
 export async function resumeRefunds(parts: RefundParts): Promise<void> {
   for (const entry of parts.book.entries()) {
-    if (entry.ledger.refunding === 0n) continue
+    if (entry.ledger.refunding === 0n || entry.refundRunning) continue
     await execute(entry, parts).catch((error: unknown) => {
       parts.log.error({ error, channel: entry.id }, 'a refund is still waiting for its outcome')
     })
@@ -59,6 +68,15 @@ export async function resumeRefunds(parts: RefundParts): Promise<void> {
 }
 
 async function execute(entry: Entry, parts: RefundParts): Promise<RefundAnswer> {
+  entry.refundRunning = true
+  try {
+    return await executeOnce(entry, parts)
+  } finally {
+    entry.refundRunning = false
+  }
+}
+
+async function executeOnce(entry: Entry, parts: RefundParts): Promise<RefundAnswer> {
   // Read from the chain: a refund that was mined before a crash must not be sent under the next nonce.
   const before = await parts.readChain(entry.id)
   const amount = entry.ledger.refunding

@@ -5,7 +5,7 @@ import { encodeReceiptExtension, openseedExtension } from '../wire/extension.ts'
 import type { Hex } from '../wire/hex.ts'
 import { encodeSignedReceipt, type SignedReceipt } from '../wire/receipt.ts'
 import { encodeHeader, paymentResponseHeader } from '../wire/x402.ts'
-import type { ClosedRequest } from './channel-book.ts'
+import type { ClosedRequest } from './channel-entry.ts'
 
 const mostBytes = 32 * 1024 * 1024
 

@@ -13,7 +13,7 @@ import {
   paymentResponseHeader,
   type SettlementResponse,
 } from '../wire/x402.ts'
-import type { Entry } from './channel-book.ts'
+import type { Entry } from './channel-entry.ts'
 import type { SellerRoutes } from './http.ts'
 import { channelState, maxTimeoutSeconds, paymentRequired } from './payment-terms.ts'
 import { decodePayment, verifyPayment } from './payment.ts'

@@ -6,7 +6,7 @@ import { asOpenSeedError } from '../base/errors.ts'
 import { createKeccak } from '../wire/keccak.ts'
 import { errorEvent } from '../wire/openai-error.ts'
 import { chargeFor } from '../wire/price.ts'
-import { SseSplitter } from '../wire/sse.ts'
+import { SseSplitter, type SseEvent } from '../wire/sse.ts'
 import { paymentResponseComment, paymentResponseHeader } from '../wire/x402.ts'
 import type { EngineReply } from './backend.ts'
 import { finalsFor } from './finals.ts'
@@ -40,7 +40,7 @@ export async function streamReply(
     if (!response.write(bytes) && !signal.aborted)
       await once(response, 'drain', { signal }).catch(() => undefined)
   }
-  let failed: Buffer | null = null
+  let broken: unknown = null
   try {
     await pump(engine, meter, write, {
       begin: () => beginStream(call, serving, response, parts),
@@ -48,18 +48,30 @@ export async function streamReply(
     })
   } catch (error) {
     // The client is gone, or the engine broke: what was produced until now is charged either way.
-    if (!signal.aborted) failed = Buffer.from(errorEvent(asOpenSeedError(error)))
+    broken = error
   }
   engine.body.destroy()
-  if (failed !== null && response.headersSent) await write(failed)
+  // An engine that failed before anything was sent fails like one that answers with an error status.
+  const unanswered = response.headersSent || signal.aborted ? null : (broken ?? meter.failure)
+  if (unanswered === null && broken !== null && !signal.aborted)
+    await write(Buffer.from(errorEvent(asOpenSeedError(broken))))
+  if (serving.kind === 'free') {
+    if (unanswered !== null) throw asOpenSeedError(unanswered)
+    return endStream(call, response, meter, null)
+  }
   const usage = meter.usage()
-  if (serving.kind === 'free') return endStream(response, meter, null)
   const cost = chargeFor(usage, offer, details.min, serving.ceiling.amount)
   crashPoint('seller.metered')
   const { entry, id, request } = serving
-  const receipt = await parts.book.finish(entry, id, cost, delivered(hash.digest(), usage))
+  const outcome = delivered(hash.digest(), usage)
+  const receipt = await parts.book.finish(entry, id, cost, outcome).catch((error: unknown) => {
+    // It was delivered, so it is charged as soon as the disk takes it.
+    void parts.book.finishLater(entry, id, cost, outcome)
+    throw error
+  })
   crashPoint('seller.finished')
   if (signal.aborted) return
+  if (unanswered !== null) throw asOpenSeedError(unanswered)
   const finals = await finalsFor(parts.book, entry, request?.unresolved ?? [])
   const settlement = settlementHeader(parts.seller.network.caip2, serving, {
     chargedAmount: receipt.receipt.charged,
@@ -67,8 +79,7 @@ export async function streamReply(
     receipt: request === null ? null : receipt,
     finals,
   })
-  if (!response.headersSent) throw asOpenSeedError(meter.failure)
-  endStream(response, meter, settlement)
+  endStream(call, response, meter, settlement)
   crashPoint('seller.answered')
 }
 
@@ -80,24 +91,25 @@ async function pump(
 ): Promise<void> {
   const splitter = new SseSplitter()
   let begun = false
+  const send = async (forward: Buffer | null, event?: SseEvent): Promise<void> => {
+    // What fails before it has said anything is answered with an error status; text that is no event says nothing.
+    const isEvent = event === undefined || event.data !== null || event.comment !== null
+    if (!begun && (meter.failure !== null || !isEvent)) return
+    if (!begun) hooks.begin()
+    if (!begun) crashPoint('seller.first-byte')
+    begun = true
+    if (forward !== null) await write(forward)
+  }
   for await (const chunk of engine.body as AsyncIterable<Buffer>) {
     for (const event of splitter.push(chunk)) {
       const { forward, stop } = meter.push(event)
-      if (!begun) hooks.begin()
-      if (!begun) crashPoint('seller.first-byte')
-      begun = true
-      if (forward !== null) await write(forward)
+      await send(forward, event)
       if (stop) return
     }
     hooks.journal()
   }
-  for (const event of splitter.end()) {
-    const { forward } = meter.push(event)
-    if (forward !== null) await write(forward)
-  }
-  const { forward } = meter.end()
-  if (!begun) hooks.begin()
-  if (forward !== null) await write(forward)
+  for (const event of splitter.end()) await send(meter.push(event).forward, event)
+  await send(meter.end().forward)
 }
 
 function beginStream(call: PaidCall, serving: Serving, response: ServerResponse, parts: ServeParts): void {
@@ -124,10 +136,15 @@ function beginStream(call: PaidCall, serving: Serving, response: ServerResponse,
   response.writeHead(200, headers)
 }
 
-function endStream(response: ServerResponse, meter: StreamMeter, settlement: string | null): void {
+function endStream(
+  call: PaidCall,
+  response: ServerResponse,
+  meter: StreamMeter,
+  settlement: string | null,
+): void {
   if (settlement !== null) {
     response.write(`: ${paymentResponseComment}${settlement}\n\n`)
-    if (response.hasHeader('trailer')) response.addTrailers({ [paymentResponseHeader]: settlement })
+    if (call.wantsTrailers) response.addTrailers({ [paymentResponseHeader]: settlement })
   }
   if (meter.done) response.write('data: [DONE]\n\n')
   response.end()
@@ -141,6 +158,9 @@ function journalOf(serving: Serving, meter: StreamMeter, parts: ServeParts): () 
   return () => {
     if (parts.now() < nextMs) return
     nextMs = parts.now() + journalEveryMs
-    parts.book.journal(entry, id, chargeFor(meter.leastUsage(), offer, details.min, ceiling.amount))
+    // Of the output alone: after a crash the receipt has to explain the charge, and knows nothing of the prompt.
+    const { outputTokens } = meter.leastUsage()
+    const proven = { inputTokens: 0, cachedTokens: 0, outputTokens }
+    parts.book.journal(entry, id, chargeFor(proven, offer, details.min, ceiling.amount))
   }
 }

@@ -10,7 +10,7 @@ import { keccak256 } from '../wire/keccak.ts'
 import { chargeFor, type Usage } from '../wire/price.ts'
 import { paymentRequiredHeader, paymentResponseHeader, encodeHeader } from '../wire/x402.ts'
 import { readEngineError, readReplyBody, type Backend, type EngineReply } from './backend.ts'
-import { nothingDelivered, type Delivered } from './channel-book.ts'
+import { nothingDelivered, type Delivered } from './channel-entry.ts'
 import { refusalError } from './engine-error.ts'
 import { passGate, type Admitted, type GateAnswer, type GateParts, type PaidCall } from './gate.ts'
 import { finalsFor } from './finals.ts'
@@ -88,11 +88,17 @@ async function plainReply(
   const cost = chargeFor(usage, offer, details.min, ceiling.amount)
   let told = { chargedAmount: cost, cumulative: 0n }
   // A stock client's figure belongs to the same row as the charge.
-  const receipt = await parts.book.finish(entry, id, cost, delivered(keccak256(body), usage), () => {
+  const tellStock = (): void => {
     told =
       request === null
         ? tell(entry.ledger, ceiling.amount)
         : { chargedAmount: cost, cumulative: entry.ledger.charged }
+  }
+  const outcome = delivered(keccak256(body), usage)
+  const receipt = await parts.book.finish(entry, id, cost, outcome, tellStock).catch((error: unknown) => {
+    // The reply is not sent without its receipt: nothing was delivered.
+    void parts.book.finishLater(entry, id, 0n, nothingDelivered)
+    throw error
   })
   crashPoint('seller.finished')
   const finals = await finalsFor(parts.book, entry, request?.unresolved ?? [])
@@ -138,11 +144,13 @@ export const delivered = (responseHash: Delivered['responseHash'], usage: Usage)
   outputTokens: usage.outputTokens,
 })
 
-/** The engine gave nothing: the row closes at 0. When even that cannot be stored, a restart will do it. */
+/** The engine gave nothing: the row closes at 0, if not now then as soon as the disk takes it. */
 export async function closeAtNothing(serving: Serving, parts: ServeParts): Promise<void> {
   if (serving.kind === 'free') return
-  await parts.book.finish(serving.entry, serving.id, 0n, nothingDelivered).catch((error: unknown) => {
-    parts.log.error({ error, request: serving.id }, 'a request without an answer could not be closed')
+  const { entry, id } = serving
+  await parts.book.finish(entry, id, 0n, nothingDelivered).catch((error: unknown) => {
+    parts.log.error({ error, request: id }, 'a request without an answer could not be closed yet')
+    void parts.book.finishLater(entry, id, 0n, nothingDelivered)
   })
 }
 

@@ -6,7 +6,8 @@ import type { Log } from '../base/log.ts'
 import type { Usdc } from '../wire/amount.ts'
 import type { ChannelConfig } from '../wire/channel.ts'
 import type { Hex } from '../wire/hex.ts'
-import type { ChainFacts, ChannelBook, Entry } from './channel-book.ts'
+import type { ChannelBook } from './channel-book.ts'
+import type { ChainFacts, Entry } from './channel-entry.ts'
 import { claimable } from './ledger.ts'
 
 export interface SettlePolicy {
@@ -53,6 +54,7 @@ export function chooseClaims(
   const everything = all || unclaimed >= policy.threshold
   return due
     .filter(({ entry }) => everything || isUrgent(entry) || isOld(entry, policy, nowMs))
+    .toSorted((a, b) => Number(isUrgent(b.entry)) - Number(isUrgent(a.entry)))
     .map(({ order }) => order)
     .slice(0, mostRows)
 }

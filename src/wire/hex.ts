@@ -32,9 +32,18 @@ export function asAddress(input: unknown, name = 'address'): Address {
   return input.toLowerCase() as Address
 }
 
+// The same few addresses stand in every payment, and a checksum costs as much as a signature: a hash in JavaScript.
+const checksummedForms = new Map<Address, string>()
+const mostForms = 1024
+
 /** The EIP-55 form of an address. */
 export function checksummed(address: Address): string {
-  return getAddress(address)
+  const known = checksummedForms.get(address)
+  if (known !== undefined) return known
+  if (checksummedForms.size >= mostForms) checksummedForms.clear()
+  const form = getAddress(address)
+  checksummedForms.set(address, form)
+  return form
 }
 
 /** Bytes of a hex string (no check: the type says it is one). */

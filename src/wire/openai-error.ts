@@ -1,14 +1,14 @@
-/** An error as OpenAI's clients understand it, with what keeps them from paying twice. */
+/** An error as OpenAI clients understand it, with what keeps them from paying twice. */
 import { asOpenSeedError } from '../base/errors.ts'
 
-export interface OpenAiError {
+interface OpenAiError {
   message: string
   type: string
   param: string | null
   code: string
 }
 
-export interface ErrorReply {
+interface ErrorReply {
   status: number
   headers: Record<string, string>
   body: { error: OpenAiError }

@@ -1,0 +1,120 @@
+import { describe, expect, test } from 'vitest'
+import { termsWith } from '../../test/fixtures/buyer-market.ts'
+import type { ErrorCode } from '../base/error-codes.ts'
+import { OpenSeedError } from '../base/errors.ts'
+import { withFailover } from './failover.ts'
+import type { SellerReport } from './health.ts'
+import type { Route } from './route.ts'
+
+const terms = termsWith()
+const routeTo = (sellerUrl: string): Route => ({
+  sellerUrl,
+  terms,
+  signedOffer: terms.offers[0]!,
+  ceiling: { amount: 1n, maxOutput: 1, n: 1, promptBound: 1 },
+})
+
+const failure = (code: ErrorCode, details?: Record<string, unknown>) =>
+  new OpenSeedError(code, { message: `${code}.`, details })
+
+const busy = (retryAfterSec: number) => failure('rate_limit_exceeded', { retryAfterSec })
+
+/** Runs against sellers that answer as told, in order: an error is thrown, a string is the reply. */
+async function run(answers: (OpenSeedError | string)[], { maxAttempts = 3, abortAfter = Infinity } = {}) {
+  const controller = new AbortController()
+  const asked: string[] = []
+  const reports: [string, SellerReport][] = []
+  const outcome = await withFailover(
+    answers.map((_, i) => routeTo(`http://s${i}`)),
+    (route) => {
+      const answer = answers[asked.length]!
+      asked.push(route.sellerUrl)
+      if (asked.length === abortAfter) controller.abort()
+      return typeof answer === 'string' ? Promise.resolve(answer) : Promise.reject(answer)
+    },
+    { report: (url, report) => reports.push([url, report]), maxAttempts },
+    controller.signal,
+  ).catch((error: unknown) => error as OpenSeedError)
+  return { outcome, asked, reports }
+}
+
+test('the first seller that answers is taken, and those before it cool down', async () => {
+  const { outcome, reports } = await run([failure('seller_unreachable'), failure('engine_failed'), 'reply'])
+  expect(outcome).toEqual({ result: 'reply', attempts: 3 })
+  expect(reports).toEqual([
+    ['http://s0', { kind: 'failed' }],
+    ['http://s1', { kind: 'failed' }],
+    ['http://s2', { kind: 'ok' }],
+  ])
+})
+
+test('a busy seller is left alone for as long as it asks', async () => {
+  const { reports } = await run([failure('rate_limit_exceeded', { retryAfterSec: 7 }), 'reply'])
+  expect(reports[0]).toEqual(['http://s0', { kind: 'busy', retryAfterMs: 7000 }])
+})
+
+test.each<ErrorCode>([
+  'invalid_request',
+  'budget_exceeded',
+  'balance_insufficient',
+  'request_aborted',
+  'internal_error',
+])('%s is not the seller: nobody else is asked and nobody cools down', async (code) => {
+  const { outcome, asked, reports } = await run([failure(code), 'never'])
+  expect(outcome).toMatchObject({ code })
+  expect(asked.length).toBe(1)
+  expect(reports).toEqual([])
+})
+
+test('money trouble with one seller tries another without blaming it', async () => {
+  const { outcome, reports } = await run([failure('channel_underfunded'), 'reply'])
+  expect(outcome).toMatchObject({ attempts: 2 })
+  expect(reports).toEqual([['http://s1', { kind: 'ok' }]])
+})
+
+test('after an abort nobody else is asked and nobody is blamed', async () => {
+  const { asked, reports } = await run([failure('seller_timeout'), 'never'], { abortAfter: 1 })
+  expect(asked.length).toBe(1)
+  expect(reports).toEqual([])
+})
+
+test('no more sellers are asked than allowed', async () => {
+  const { asked } = await run(
+    Array.from({ length: 5 }, () => failure('seller_failed')),
+    { maxAttempts: 2 },
+  )
+  expect(asked).toEqual(['http://s0', 'http://s1'])
+})
+
+describe('the error after all failed', () => {
+  test('names every seller that was tried', async () => {
+    const { outcome } = await run([failure('seller_unreachable'), failure('seller_timeout')])
+    expect(outcome).toMatchObject({
+      code: 'seller_timeout',
+      message: 'seller_timeout. Also tried: http://s0 (seller_unreachable).',
+      details: { attempts: 2, seller: 'http://s1' },
+    })
+  })
+
+  test('is the one that somebody can act on', async () => {
+    const { outcome } = await run([failure('channel_underfunded'), failure('seller_unreachable')])
+    expect(outcome).toMatchObject({ code: 'channel_underfunded', details: { seller: 'http://s0' } })
+  })
+
+  test('carries the shortest wait', async () => {
+    const { outcome } = await run([busy(9), busy(4)])
+    expect(outcome).toMatchObject({ code: 'rate_limit_exceeded', details: { retryAfterSec: 4 } })
+  })
+
+  test('counts money that is gone or may be', async () => {
+    const charged = (amount: string | null) => failure('seller_failed', { charged: amount })
+    expect((await run([charged('5'), failure('seller_failed'), charged('7')])).outcome).toMatchObject({
+      details: { charged: '12' },
+    })
+    expect((await run([charged('5'), charged(null)])).outcome).toMatchObject({ details: { charged: null } })
+  })
+
+  test('without any route is no_seller', async () => {
+    expect((await run([])).outcome).toMatchObject({ code: 'no_seller' })
+  })
+})

@@ -1,0 +1,30 @@
+/** How a seller behaved lately: whom to ask later, and when. Pure. */
+
+export interface SellerHealth {
+  /** In a row. */
+  failures: number
+  /** Asked only when nobody else is left, until then. */
+  coolUntilMs: number
+}
+
+export type SellerReport = { kind: 'ok' } | { kind: 'failed' } | { kind: 'busy'; retryAfterMs: number }
+
+export const freshHealth: SellerHealth = { failures: 0, coolUntilMs: 0 }
+
+const firstCoolDownMs = 1000
+const longestCoolDownMs = 60_000
+// A seller may be busy for long, but a wrong header must not lose it for a day.
+const longestBusyMs = 600_000
+
+export function afterReport(health: SellerHealth, report: SellerReport, nowMs: number): SellerHealth {
+  if (report.kind === 'ok') return freshHealth
+  if (report.kind === 'busy') {
+    const busyMs = Math.min(Math.max(report.retryAfterMs, firstCoolDownMs), longestBusyMs)
+    // Busy is no fault: it does not lengthen later cool-downs.
+    return { ...health, coolUntilMs: Math.max(health.coolUntilMs, nowMs + busyMs) }
+  }
+  // Requests that ran side by side fail side by side: that is one failure.
+  if (health.coolUntilMs > nowMs) return health
+  const coolDownMs = Math.min(firstCoolDownMs * 2 ** health.failures, longestCoolDownMs)
+  return { failures: health.failures + 1, coolUntilMs: nowMs + coolDownMs }
+}

@@ -1,0 +1,206 @@
+/** Composition root of the buyer: construct, start, dispose. No decisions live here. */
+import { randomBytes } from 'node:crypto'
+import { systemClock, type Clock } from '../base/clock.ts'
+import { OpenSeedError } from '../base/errors.ts'
+import type { Log } from '../base/log.ts'
+import type { BuyerCaps } from '../buyer/caps.ts'
+import type { Channel } from '../buyer/channel.ts'
+import { ChannelBook, type BuyerStore } from '../buyer/channel-book.ts'
+import { ChannelFinder } from '../buyer/channel-finder.ts'
+import { openExchange, type ExchangeParts } from '../buyer/exchange.ts'
+import { watchDeposit } from '../buyer/funding.ts'
+import { openGateway } from '../buyer/gateway.ts'
+import { openMarket, type Market } from '../buyer/market.ts'
+import { Outcomes } from '../buyer/outcomes.ts'
+import { refund, resolveRefund } from '../buyer/refund.ts'
+import { Spending } from '../buyer/spending.ts'
+import { finalizeWithdraw, initiateWithdraw } from '../buyer/withdraw.ts'
+import { openEscrow } from '../chain/escrow.ts'
+import { openOutbox } from '../chain/outbox.ts'
+import { openRpc } from '../chain/rpc.ts'
+import type { ConfirmationPolicy } from '../config/networks.ts'
+import { normaliseSellerUrl, openSellerClient, type SellerClient } from '../net/seller-client.ts'
+import { lockRole } from '../store/lock.ts'
+import { openWriter } from '../store/writer.ts'
+import { curve } from '../wire/curve.ts'
+import { openDigests } from '../wire/digests.ts'
+import { bytesToHex, type Address, type Hex } from '../wire/hex.ts'
+import type { NetworkTerms } from '../wire/network.ts'
+import { buyerControl, findChannel, type BuyerMoney } from './buyer-control.ts'
+import { openControl } from './control.ts'
+import { outboxStoreOf } from './outbox-store.ts'
+
+export interface BuyerNodeOptions {
+  /** the role's own folder */
+  folder: string
+  network: NetworkTerms
+  rpcUrls: readonly string[]
+  confirmation: ConfirmationPolicy
+  /** payer: holds the USDC, signs deposits, pays the gas of withdrawals. authorizer: signs vouchers and requests */
+  keys: { payer: Hex; authorizer: Hex }
+  sellers: readonly string[]
+  caps: BuyerCaps
+  /** null: no gateway, for commands that only move money */
+  listen: { host: string; port: number } | null
+  maxBodyBytes: number
+  firstByteTimeoutMs: number
+  idleTimeoutMs: number
+  log: Log
+  now?: Clock
+  connectTimeoutMs?: number
+  /** sellers asked for one request */
+  maxAttempts?: number
+  /** how long after its signature a request may be admitted; sellers of the protocol say 120 */
+  requestTtlSec?: number
+}
+
+export interface BuyerNode extends BuyerMoney {
+  /** Of the gateway, without `/v1`; empty without one. */
+  url: string
+  port: number
+  payer: Address
+  book: ChannelBook
+  store: BuyerStore
+  market: Market
+  /** Resolves when the node cannot go on. */
+  failed: Promise<OpenSeedError>
+  /** Takes nothing new, lets what runs end for `graceMs`, and releases everything. */
+  close: (graceMs?: number) => Promise<void>
+}
+
+const databaseName = 'buyer.db'
+
+/** Starts at once: neither sellers nor the chain are waited for. */
+export async function startBuyerNode(options: BuyerNodeOptions): Promise<BuyerNode> {
+  const { network, log, keys, folder, caps } = options
+  const now = options.now ?? systemClock
+  const stop = new AbortController()
+  const background = new Set<Promise<void>>()
+  const track = (work: Promise<void>) => {
+    background.add(work)
+    void work.finally(() => background.delete(work))
+  }
+  const fatal = Promise.withResolvers<OpenSeedError>()
+  await using cleanup = new AsyncDisposableStack()
+  cleanup.use(lockRole(folder, 'buyer'))
+  const path = `${folder}/${databaseName}`
+  const store = cleanup.use(await openWriter({ path, schema: 'buyer', onFatal: fatal.resolve }))
+  const rpc = cleanup.use(
+    openRpc({ urls: [...options.rpcUrls], chainId: network.chainId, timeoutMs: 10_000 }),
+  )
+  const escrow = openEscrow(rpc, network)
+  const outbox = openOutbox({
+    rpc,
+    store: outboxStoreOf(store),
+    key: keys.payer,
+    chainId: network.chainId,
+    confirmations: options.confirmation.depth,
+    now,
+    log,
+    signal: stop.signal,
+  })
+  const digests = openDigests(network)
+  const spending = await Spending.load((since) => store.read('spentSince', since), now())
+  const book = await ChannelBook.load({ store, spending, now, log })
+  const clients = cleanup.use(openClients(options.connectTimeoutMs ?? 5000))
+  const clientFor = (url: string) => clients.get(url)
+  const shared = { digests, curve, authorizerKey: keys.authorizer, payerKey: keys.payer, now, log }
+  const outcomes = new Outcomes({ ...shared, book, clientFor })
+  cleanup.defer(() => outcomes.close())
+  const market = await openMarket({
+    ...shared,
+    network,
+    urls: options.sellers,
+    clientFor,
+    saveTerms: (url, terms, atMs) => store.run('saveSeller', { url, terms, atMs }),
+    loadTerms: () => store.read('loadSellers'),
+  })
+  cleanup.defer(() => market.close())
+  const payer = outbox.address
+  const payerAuthorizer = curve.addressOf(keys.authorizer)
+  const parts: ExchangeParts = {
+    ...shared,
+    ...options,
+    now,
+    caps,
+    book,
+    spending,
+    escrow,
+    outcomes,
+    market,
+    finder: new ChannelFinder({ ...shared, book, escrow, payer, payerAuthorizer }),
+    requestTtlSec: options.requestTtlSec ?? 120,
+    maxAttempts: options.maxAttempts ?? 3,
+    randomWord: () => bytesToHex(randomBytes(32)),
+    stop: stop.signal,
+    track,
+  }
+  const money: BuyerMoney = {
+    refund: async (id, amount) => refund(findChannel(book, id), amount, { ...parts, clientFor }, stop.signal),
+    withdraw: async (id, { finalize }) =>
+      (finalize ? finalizeWithdraw : initiateWithdraw)(findChannel(book, id), { book, escrow, outbox, now }),
+  }
+  cleanup.use(await openControl(folder, buyerControl(money)))
+  const gateway =
+    options.listen === null
+      ? null
+      : await openGateway({
+          ...options.listen,
+          exchange: openExchange(parts),
+          listModels: () => market.listModels(),
+          maxBodyBytes: options.maxBodyBytes,
+          log,
+          now,
+        })
+  resume(book.all(), parts, () => outbox.resume())
+  const resources = cleanup.move()
+  return {
+    url: gateway?.url ?? '',
+    port: gateway?.port ?? 0,
+    payer,
+    book,
+    store,
+    market,
+    ...money,
+    failed: fatal.promise,
+    async close(graceMs = 10_000) {
+      await gateway?.close(graceMs)
+      stop.abort(new OpenSeedError('shutting_down', { message: 'openseed is shutting down.' }))
+      await Promise.allSettled(background)
+      await resources.disposeAsync()
+    },
+  }
+}
+
+/** Goes on with what an earlier process left without an outcome. */
+function resume(channels: Channel[], parts: ExchangeParts, resumeOutbox: () => Promise<void>): void {
+  const { log, outcomes, stop, track } = parts
+  const finish = (work: Promise<unknown>) => {
+    const tried = work.catch((err: unknown) => {
+      log.warn({ err }, 'something of the previous run is still unfinished')
+    })
+    track(tried.then(() => undefined))
+  }
+  for (const channel of channels) {
+    outcomes.resolve(channel)
+    if (channel.deposit !== null) finish(watchDeposit(channel, parts, stop))
+    if (channel.refunding > 0n) finish(resolveRefund(channel, parts))
+  }
+  if (channels.some(({ state }) => state === 'withdrawing')) finish(resumeOutbox())
+}
+
+/** One pool of connections for each seller, also for those of old channels that are no longer bought from. */
+function openClients(connectTimeoutMs: number) {
+  const clients = new Map<string, SellerClient>()
+  return {
+    get(input: string): SellerClient {
+      const url = normaliseSellerUrl(input)
+      const client = clients.get(url) ?? openSellerClient({ url, connectTimeoutMs })
+      clients.set(url, client)
+      return client
+    },
+    async [Symbol.asyncDispose](): Promise<void> {
+      await Promise.all([...clients.values()].map((client) => client.close()))
+    },
+  }
+}

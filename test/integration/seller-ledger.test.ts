@@ -1,0 +1,434 @@
+/** The seller's books against the chain and the disk: finals, refunds, withdrawals, claims, and faults of both. */
+import { cp, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { SellerNodeOptions } from '../../src/node/seller-node.ts'
+import { batchErrors } from '../../src/wire/batch-settlement.ts'
+import { curve } from '../../src/wire/curve.ts'
+import { signReceipt } from '../../src/wire/receipt.ts'
+import { accounts, openTestChain, type TestChain } from '../fixtures/chain.ts'
+import { startMuteEngine } from '../fixtures/odd-engine.ts'
+import { depositDirectly, nowSec, openRawBuyer, randomWord, type RawBuyer } from '../fixtures/raw-buyer.ts'
+import { call } from '../fixtures/raw-http.ts'
+import { openRpcProxy } from '../fixtures/rpc-proxy.ts'
+import { gate, startScriptedEngine, type ScriptedEngine } from '../fixtures/scripted-engine.ts'
+import { freshSellerKey, startSellerProcess } from '../fixtures/seller-process.ts'
+import { until } from '../fixtures/seller-rows.ts'
+import { openTestSeller } from '../fixtures/seller.ts'
+
+type Seller = Awaited<ReturnType<typeof openTestSeller>>
+
+const parts = new AsyncDisposableStack()
+let chain: TestChain
+let engine: ScriptedEngine
+let seller: Seller
+let nextIndex = 1
+
+beforeAll(async () => {
+  chain = parts.use(await openTestChain())
+  engine = parts.use(await startScriptedEngine())
+  seller = parts.use(await openTestSeller(chain, engine.url))
+})
+afterAll(() => parts.disposeAsync())
+
+const openBuyer = ({ url }: { url: string } = seller) => openRawBuyer(chain, url, nextIndex++)
+
+/** A buyer whose channel holds money and was charged once. */
+async function openPaying(where: { url: string } = seller, deposit = 100_000n): Promise<RawBuyer> {
+  const buyer = await openBuyer(where)
+  expect((await buyer.chat({ deposit })).status).toBe(200)
+  return buyer
+}
+
+async function openFolder(): Promise<{ path: string } & AsyncDisposable> {
+  const path = await mkdtemp(join(tmpdir(), 'openseed-seller-'))
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) }
+}
+
+async function openOther(options: Partial<SellerNodeOptions> = {}): Promise<Seller> {
+  return openTestSeller(chain, engine.url, { key: await freshSellerKey(chain), ...options })
+}
+
+const ledgerOf = ({ channelId }: RawBuyer, { book }: Seller = seller) => book.find(channelId)!.ledger
+
+/** Starts a request that waits at a door inside the engine. */
+async function startHeld(buyer: RawBuyer, wish: Parameters<RawBuyer['make']>[0] = {}) {
+  const door = gate()
+  engine.next({ pause: { after: 'headers', gate: door } })
+  const started = engine.nextCall()
+  const request = await buyer.make(wish)
+  const reply = buyer.send(request)
+  await started
+  return { request, reply, open: door.open }
+}
+
+describe('the status of requests', () => {
+  test('is open while they run, then the final that the reply had', async () => {
+    const buyer = await openPaying()
+    const held = await startHeld(buyer)
+    const { id, ceiling } = held.request
+    const before = await buyer.status([id])
+    expect(before).toMatchObject({ finals: [{ id, state: 'open', ceiling }], held: ceiling })
+    expect((await buyer.status([])).finals).toEqual(before.finals)
+    held.open()
+    const { receipt } = await held.reply
+    const after = await buyer.status([id])
+    expect(after.finals).toEqual([{ id, state: 'final', receipt }])
+    expect(after).toMatchObject({
+      held: 0n,
+      charged: receipt!.receipt.cumulative,
+      signed: held.request.voucher,
+    })
+    expect(after.signature).toBe(buyer.voucherSignature(after.signed))
+  })
+
+  test('closes an unknown id at 0 for ever, also for the request that comes too late, also after a restart', async () => {
+    await using folder = await openFolder()
+    const key = await freshSellerKey(chain)
+    const id = randomWord()
+    let buyer: RawBuyer
+    {
+      await using first = await openOther({ folder: folder.path, key })
+      buyer = await openPaying(first)
+      const [final] = (await buyer.status([id])).finals
+      expect(final).toMatchObject({ state: 'final', receipt: { receipt: { requestId: id, charged: 0n } } })
+      expect(await buyer.chat({ id })).toMatchObject({ status: 409, code: 'request_conflict' })
+    }
+    await using second = await openOther({ folder: folder.path, key })
+    const again = buyer.with({ url: second.url })
+    const calls = engine.calls.length
+    expect(await again.chat({ id })).toMatchObject({ status: 409 })
+    expect(engine.calls.length).toBe(calls)
+    expect((await again.status([id])).finals).toMatchObject([{ state: 'final' }])
+    expect((await again.chat()).status).toBe(200)
+  })
+
+  test('is told to nobody but the authorizer, for known channels, and in time', async () => {
+    const buyer = await openPaying()
+    expect(await buyer.askStatus([], { key: accounts.stranger.key })).toMatchObject({
+      status: 400,
+      code: 'invalid_signature',
+    })
+    expect(await buyer.askStatus([], { askedAtSec: nowSec() - 3600 })).toMatchObject({ code: 'clock_skewed' })
+    const unknown = await openBuyer()
+    expect(await unknown.askStatus([])).toMatchObject({ status: 404, code: 'channel_not_found' })
+    const garbage = await call(`${seller.url}/openseed/v1/status`, { body: Buffer.from('{"channelId":1}') })
+    expect(garbage).toMatchObject({ status: 400, code: 'invalid_message' })
+  })
+})
+
+test('a seller restored from an old backup learns from its own receipt what it forgot, and from nobody else’s', async () => {
+  await using folder = await openFolder()
+  await using backup = await openFolder()
+  const key = await freshSellerKey(chain)
+  const started = () => startSellerProcess(chain, engine.url, { folder: folder.path, key })
+  const first = await started()
+  const buyer = await openPaying(first)
+  await first.kill()
+  await cp(folder.path, backup.path, { recursive: true })
+  const second = await started()
+  const later = buyer.with({ url: second.url })
+  await later.chat()
+  const { receipt, request } = await later.chat()
+  await second.kill()
+  await rm(folder.path, { recursive: true })
+  await cp(backup.path, folder.path, { recursive: true })
+
+  await using third = await openOther({ folder: folder.path, key })
+  const restored = later.with({ url: third.url })
+  expect((await restored.status([])).charged).toBe(buyer.charged)
+  const signature = restored.voucherSignature(request.voucher)
+  const voucher = { maxClaimable: request.voucher, signature }
+  const forged = signReceipt(chain.digests, curve, accounts.stranger.key, receipt!.receipt)
+  expect((await restored.status([], { receipt: forged, voucher })).charged).toBe(buyer.charged)
+  const uncovered = { maxClaimable: 1n, signature: restored.voucherSignature(1n) }
+  expect((await restored.status([], { receipt: receipt!, voucher: uncovered })).charged).toBe(buyer.charged)
+  const caughtUp = await restored.status([], { receipt: receipt!, voucher })
+  expect(caughtUp).toMatchObject({ charged: later.charged, signed: request.voucher, signature })
+  // What was served before the backup's loss is known by its signing time alone: it is not served again.
+  expect(await restored.send(request)).toMatchObject({ status: 402, reason: 'request_expired' })
+  expect((await restored.chat()).status).toBe(200)
+  await third.settle()
+  expect((await chain.escrow.channel(buyer.channelId)).totalClaimed).toBe(restored.charged)
+})
+
+test('a seller that lost its store admits nothing again that was signed before', async () => {
+  const key = await freshSellerKey(chain)
+  const first = await openOther({ key })
+  const buyer = await openPaying(first)
+  const { request } = await buyer.chat({ admitBySec: nowSec() + 120 })
+  await using empty = await openFolder()
+  await using second = await openOther({ key, folder: empty.path })
+  const again = buyer.with({ url: second.url })
+  const calls = engine.calls.length
+  expect(await again.send(request)).toMatchObject({ status: 402, reason: 'request_expired' })
+  expect(engine.calls.length).toBe(calls)
+  expect((await again.chat()).status).toBe(200)
+  await first[Symbol.asyncDispose]()
+})
+
+describe('refunds', () => {
+  test('give back what is not charged, once', async () => {
+    const buyer = await openPaying()
+    const before = await chain.escrow.tokenBalance(accounts.payer.address)
+    const reply = await buyer.refund()
+    expect(reply.status).toBe(200)
+    const refunded = 100_000n - buyer.charged
+    expect(reply.settlement).toMatchObject({ success: true, amount: refunded.toString() })
+    expect(await chain.escrow.tokenBalance(accounts.payer.address)).toBe(before + refunded)
+    expect(await chain.escrow.channel(buyer.channelId)).toMatchObject({
+      balance: buyer.charged,
+      totalClaimed: buyer.charged,
+    })
+    expect(await buyer.refund()).toMatchObject({ status: 402, reason: batchErrors.refundNoBalance })
+    expect(await buyer.chat()).toMatchObject({ status: 402, reason: batchErrors.cumulativeExceedsBalance })
+    expect((await buyer.chat({ deposit: 100_000n })).status).toBe(200)
+  })
+
+  test('of a part leave the rest, and never touch what a running request holds', async () => {
+    const buyer = await openPaying()
+    expect((await buyer.refund({ amount: 1000n })).settlement?.amount).toBe('1000')
+    const held = await startHeld(buyer)
+    const all = await buyer.refund()
+    const free = 99_000n - buyer.charged - held.request.ceiling
+    expect(all.settlement?.amount).toBe(free.toString())
+    expect(await buyer.refund()).toMatchObject({ reason: batchErrors.refundNoBalance })
+    held.open()
+    buyer.book(await held.reply)
+    expect(ledgerOf(buyer)).toMatchObject({ charged: buyer.charged, refunding: 0n })
+    expect((await buyer.refund()).status).toBe(200)
+    expect((await chain.escrow.channel(buyer.channelId)).balance).toBe(buyer.charged)
+  })
+
+  test('asked for five times at once are one refund', async () => {
+    const buyer = await openPaying()
+    const replies = await Promise.all(Array.from({ length: 5 }, () => buyer.refund({ amount: 10_000n })))
+    const paid = replies.filter(({ status }) => status === 200)
+    const { balance, refundNonce } = await chain.escrow.channel(buyer.channelId)
+    expect(balance).toBe(100_000n - 10_000n * BigInt(paid.length))
+    expect(refundNonce).toBe(BigInt(paid.length))
+    const others = replies.filter(({ status }) => status !== 200).map(({ reason }) => reason)
+    expect(new Set(others)).toEqual(new Set([batchErrors.channelBusy]))
+  })
+
+  test('with a voucher that is not zero-charge are corrected; with a stranger’s are refused', async () => {
+    const buyer = await openPaying()
+    expect(await buyer.refund({ voucher: buyer.charged + 1n })).toMatchObject({
+      status: 402,
+      reason: batchErrors.cumulativeAmountMismatch,
+    })
+    expect(await buyer.refund({ voucher: 0n })).toMatchObject({
+      reason: batchErrors.cumulativeAmountMismatch,
+    })
+    expect(await (await openBuyer()).refund()).toMatchObject({ reason: batchErrors.channelNotFound })
+    expect((await chain.escrow.channel(buyer.channelId)).balance).toBe(100_000n)
+  })
+})
+
+describe('a withdrawal on chain', () => {
+  test('stops admission and is answered by a claim at once, and by another when the last request ended', async () => {
+    await using other = await openOther({ pollMs: 20, settleEveryMs: 20 })
+    const buyer = await openPaying(other)
+    const held = await startHeld(buyer)
+    const { config, channelId } = buyer
+    const transaction = {
+      from: accounts.payer.address,
+      ...chain.escrow.calls.initiateWithdraw(config, 90_000n),
+    }
+    await chain.rpc.send('eth_sendTransaction', [transaction])
+    const ledger = () => ledgerOf(buyer, other)
+    await until(other, channelId, () => ledger().totalClaimed === buyer.charged)
+    expect(ledger().withdrawing).toBe(90_000n)
+    const busy = batchErrors.channelBusy
+    expect(await buyer.chat({ voucher: 9000n })).toMatchObject({ status: 402, reason: busy })
+    expect(await buyer.chat({ voucher: 9000n, request: null })).toMatchObject({ status: 402, reason: busy })
+    expect(await buyer.refund()).toMatchObject({ status: 402, reason: busy })
+    held.open()
+    buyer.book(await held.reply)
+    await until(other, channelId, () => ledger().totalClaimed === buyer.charged)
+    expect((await chain.escrow.channel(channelId)).totalClaimed).toBe(buyer.charged)
+  })
+
+  test('that happened while the seller was down is known when it starts', async () => {
+    await using folder = await openFolder()
+    const key = await freshSellerKey(chain)
+    const first = await startSellerProcess(chain, engine.url, { folder: folder.path, key })
+    const buyer = await openPaying(first)
+    await first.kill()
+    const { config, channelId } = buyer
+    const transaction = { from: accounts.payer.address, ...chain.escrow.calls.initiateWithdraw(config, 1n) }
+    await chain.rpc.send('eth_sendTransaction', [transaction])
+    await using second = await openOther({ folder: folder.path, key, settleEveryMs: 20 })
+    const again = buyer.with({ url: second.url })
+    expect(await again.chat()).toMatchObject({ status: 402, reason: batchErrors.channelBusy })
+    await until(second, channelId, () => ledgerOf(buyer, second).totalClaimed === buyer.charged)
+  })
+})
+
+test('a hundred channels are claimed and paid out in one transaction', async () => {
+  await using other = await openOther({ payTo: accounts.gas.address })
+  const buyers = await Promise.all(Array.from({ length: 100 }, () => openBuyer(other)))
+  await Promise.all(buyers.map((buyer) => depositDirectly(buyer, 100_000n)))
+  for (let from = 0; from < buyers.length; from += 20) {
+    const replies = await Promise.all(buyers.slice(from, from + 20).map((buyer) => buyer.chat()))
+    expect(replies.map(({ status }) => status)).toEqual(Array(20).fill(200))
+  }
+  const sum = buyers.reduce((total, { charged }) => total + charged, 0n)
+  const fromBlock = (await chain.escrow.head()).number + 1
+  expect(await other.settle()).toBe(sum)
+  const events = await chain.escrow.events(fromBlock, (await chain.escrow.head()).number, {
+    names: ['Claimed'],
+  })
+  expect(events).toHaveLength(100)
+  const hashes = new Set(events.map(({ txHash }) => txHash))
+  expect(hashes.size).toBe(1)
+  expect(await chain.escrow.tokenBalance(accounts.gas.address)).toBe(sum)
+  const mined = (await chain.rpc.send('eth_getTransactionReceipt', [...hashes])) as { gasUsed: string }
+  expect(Number(mined.gasUsed)).toBeLessThan(100 * 25_000)
+  expect(await other.settle()).toBe(0n)
+})
+
+test('many requests at once on one channel: what is charged is what the receipts say and what can be claimed', async () => {
+  const buyer = await openPaying(seller, 500_000n)
+  const ceiling = (await buyer.make()).ceiling
+  const base = buyer.charged
+  const replies = await Promise.all(
+    Array.from({ length: 40 }, (_, i) =>
+      buyer.chat({
+        say: `tokens=${i + 1}${i % 5 === 4 ? ' status=500' : ''}`,
+        stream: i % 2 === 0,
+        voucher: base + 45n * (ceiling + 100n),
+      }),
+    ),
+  )
+  const receipts = replies.flatMap(({ receipt }) => (receipt === null ? [] : [receipt.receipt]))
+  expect(receipts).toHaveLength(32)
+  const sum = receipts.reduce((total, { charged }) => total + charged, base)
+  expect(ledgerOf(buyer)).toMatchObject({ charged: sum })
+  expect(ledgerOf(buyer).open.size).toBe(0)
+  expect(new Set(receipts.map(({ cumulative }) => cumulative)).size).toBe(32)
+  await seller.settle()
+  expect((await chain.escrow.channel(buyer.channelId)).totalClaimed).toBe(sum)
+})
+
+test.skipIf(process.platform !== 'linux')(
+  'a full disk: refused clearly, the hold undone, and served again when there is space',
+  async () => {
+    await using folder = await openFolder()
+    const key = await freshSellerKey(chain)
+    await using process = await startSellerProcess(chain, engine.url, { folder: folder.path, key })
+    const buyer = await openPaying(process)
+    const streaming = await startHeld(buyer, { stream: true, maxTokens: 50 })
+    const plain = await startHeld(buyer, { voucher: buyer.charged + 20_000n })
+    const calls = engine.calls.length
+    process.limitFiles(0)
+    expect(await buyer.chat({ voucher: buyer.charged + 20_000n })).toMatchObject({
+      status: 503,
+      code: 'store_unavailable',
+    })
+    expect(engine.calls.length).toBe(calls)
+    expect((await buyer.status([])).held).toBe(streaming.request.ceiling + plain.request.ceiling)
+    plain.open()
+    expect(await plain.reply).toMatchObject({ status: 503, code: 'store_unavailable' })
+    streaming.open()
+    await expect(streaming.reply).rejects.toThrow('aborted')
+    process.limitFiles(null)
+    // Both rows close by themselves: at nothing where nothing was delivered, at its price where something was.
+    const ids = [plain.request.id, streaming.request.id]
+    let status = await buyer.status(ids)
+    while (status.held > 0n) status = await buyer.status(ids)
+    const [undelivered, delivered] = status.finals
+    expect(undelivered).toMatchObject({ state: 'final', receipt: { receipt: { charged: 0n } } })
+    expect(delivered).toMatchObject({ state: 'final', receipt: { receipt: { outputTokens: 5 } } })
+    buyer.charged = status.charged
+    expect((await buyer.chat()).status).toBe(200)
+  },
+)
+
+describe('a chain that cannot be reached', () => {
+  test('does not stop vouchers; deposits, unknown channels and refunds are refused in time, and go on afterwards', async () => {
+    await using proxy = await openRpcProxy(chain.url)
+    await using other = await openOther({ rpcUrls: [proxy.url] })
+    const buyer = await openPaying(other)
+    const fresh = await openBuyer(other)
+    const depositOrder = await fresh.deposit(100_000n)
+    for (const mode of ['drop', 'http500'] as const) {
+      proxy.mode = mode
+      expect((await buyer.chat()).status).toBe(200)
+      const unavailable = { status: 503, code: 'chain_unavailable' }
+      expect(await fresh.chat({ depositOrder })).toMatchObject(unavailable)
+      expect(await fresh.chat()).toMatchObject(unavailable)
+    }
+    expect(await buyer.refund({ amount: 5000n })).toMatchObject({ status: 503, code: 'chain_unavailable' })
+    expect(ledgerOf(buyer, other).refunding).toBe(5000n)
+    proxy.mode = 'forward'
+    expect((await fresh.chat({ depositOrder })).status).toBe(200)
+    // The reserved one is finished by whoever asks next, and not made twice.
+    expect((await buyer.refund({ amount: 5000n })).settlement?.amount).toBe('5000')
+    expect(await chain.escrow.channel(buyer.channelId)).toMatchObject({ balance: 95_000n, refundNonce: 1n })
+    expect(ledgerOf(buyer, other)).toMatchObject({ refunding: 0n, balance: 95_000n })
+  })
+
+  test('that goes away while claims are sent: nothing is lost, the next settlement claims', async () => {
+    await using proxy = await openRpcProxy(chain.url)
+    await using other = await openOther({ rpcUrls: [proxy.url] })
+    const buyer = await openPaying(other)
+    proxy.mode = 'drop'
+    await expect(other.settle()).rejects.toMatchObject({ code: 'chain_unavailable' })
+    proxy.mode = 'forward'
+    expect(await other.settle()).toBe(buyer.charged)
+  })
+
+  test('keeps a seller from starting', async () => {
+    await using proxy = await openRpcProxy(chain.url)
+    proxy.mode = 'drop'
+    await expect(openOther({ rpcUrls: [proxy.url] })).rejects.toMatchObject({ code: 'chain_unavailable' })
+  })
+})
+
+describe('a start', () => {
+  test('on another chain is refused', async () => {
+    const network = { ...chain.network, chainId: 1 }
+    await expect(openOther({ network })).rejects.toMatchObject({ code: 'chain_mismatch' })
+  })
+
+  test('on a chain without the contracts is refused', async () => {
+    const network = { ...chain.network, escrow: accounts.stranger.address }
+    await expect(openOther({ network })).rejects.toMatchObject({ code: 'chain_mismatch' })
+  })
+
+  test('on a home that another seller uses is refused, and names it', async () => {
+    const { folder } = seller
+    await expect(openOther({ folder })).rejects.toMatchObject({
+      code: 'home_locked',
+      message: expect.stringContaining(String(process.pid)),
+    })
+    expect((await openPaying()).charged).toBeGreaterThan(0n)
+  })
+})
+
+describe('a model that costs nothing', () => {
+  const free = { priceIn: 0n, priceCached: 0n, priceOut: 0n, fixedPrice: 0n }
+  const body = (stream: boolean) =>
+    Buffer.from(JSON.stringify({ model: 'test-model', stream, messages: [{ role: 'user', content: 'hi' }] }))
+
+  test('is served without a payment, streamed and not', async () => {
+    await using other = await openOther({ pricesOf: () => free })
+    const plain = await call(`${other.url}/v1/chat/completions`, { body: body(false) })
+    expect(plain.status).toBe(200)
+    expect(plain.headers['payment-response']).toBeUndefined()
+    const streamed = await call(`${other.url}/v1/chat/completions`, { body: body(true) })
+    expect(streamed.events.at(-1)?.data).toBe('[DONE]')
+    expect(streamed.settlement).toBeNull()
+    expect([...other.book.entries()]).toEqual([])
+  })
+
+  test('fails as clearly as a paid one', async () => {
+    await using mute = await startMuteEngine('dies')
+    const key = await freshSellerKey(chain)
+    await using other = await openTestSeller(chain, mute.url, { key, pricesOf: () => free })
+    const reply = await call(`${other.url}/v1/chat/completions`, { body: body(true) })
+    expect(reply).toMatchObject({ status: 502, code: 'engine_stream_broken' })
+  })
+})
