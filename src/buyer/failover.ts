@@ -9,6 +9,7 @@ import type { Route } from './route.ts'
  * unknown and counted at its full ceiling until it is known. All else is about the request or our own means.
  */
 const anotherMayDoBetter: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'chain_unavailable',
   'channel_underfunded',
   'charge_refused',
   'engine_failed',

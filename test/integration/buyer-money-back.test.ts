@@ -8,8 +8,9 @@ import { loadConfig } from '../../src/config/config.ts'
 import { readEnv } from '../../src/config/env.ts'
 import { listChannels, refundChannel, showChannel, withdrawChannel } from '../../src/node/channel-tools.ts'
 import { openKeystore } from '../../src/node/keystore.ts'
+import { runBuy, type BuyerFacts } from '../../src/node/run-buy.ts'
 import { curve } from '../../src/wire/curve.ts'
-import { newWallet, openTestBuyer, settled, type TestBuyer } from '../fixtures/buyer.ts'
+import { chatBody, newWallet, openTestBuyer, settled, type TestBuyer } from '../fixtures/buyer.ts'
 import { openTestChain, type TestChain } from '../fixtures/chain.ts'
 import { gate, startScriptedEngine, type ScriptedEngine } from '../fixtures/scripted-engine.ts'
 import { openSellerProxy } from '../fixtures/seller-proxy.ts'
@@ -123,20 +124,48 @@ test('with the seller gone a withdrawal needs only a little ETH and the delay', 
   await leaving[Symbol.asyncDispose]()
 })
 
-test('the commands read beside a running buyer and move money through it, or in its place', async () => {
+async function openHome() {
   const home = await mkdtemp(join(tmpdir(), 'openseed-home-'))
-  await using _ = { [Symbol.asyncDispose]: () => rm(home, { recursive: true, force: true }) }
   const flags = {
     rpc_urls: { flag: '--rpc-url', value: [chain.url] },
     network: { flag: '--network', value: 'local' },
+    'buy.sellers': { flag: '--seller', value: [seller.url] },
+    'buy.port': { flag: '--port', value: '0' },
   }
   const config = loadConfig(readEnv({}), flags, home)
   const keystore = openKeystore(config.paths.keystore, { scryptN: 4096 })
   await keystore.create('pass')
   const unlocked = await keystore.unlock(['payer', 'buyer-authorizer'], 'pass')
   await chain.fund([{ address: unlocked.payer.address, usdc: 5_000_000n }])
-  const keys = { payer: unlocked.payer.privateKey, authorizer: unlocked['buyer-authorizer'].privateKey }
-  const io = { log: silentLog, password: async () => 'pass', signal: new AbortController().signal }
+  return {
+    config,
+    keys: { payer: unlocked.payer.privateKey, authorizer: unlocked['buyer-authorizer'].privateKey },
+    [Symbol.asyncDispose]: () => rm(home, { recursive: true, force: true }),
+  }
+}
+
+const password = async () => 'pass'
+
+test('the role runs from a home and a config until it is told to stop', async () => {
+  await using home = await openHome()
+  const stop = new AbortController()
+  const ready = Promise.withResolvers<BuyerFacts>()
+  const io = { log: silentLog, password, signal: stop.signal, ready: ready.resolve }
+  const running = runBuy(home.config, io)
+  const { baseUrl, payer, sellers } = await ready.promise
+  expect(payer.toLowerCase()).toBe(curve.addressOf(home.keys.payer))
+  expect(sellers.map(({ url }) => url)).toEqual([seller.url])
+  const reply = await fetch(`${baseUrl}/chat/completions`, { method: 'POST', body: chatBody({}) })
+  expect(reply.status).toBe(200)
+  stop.abort()
+  await running
+  expect((await listChannels(home.config))[0]).toMatchObject({ state: 'open', openRequests: 0 })
+})
+
+test('the commands read beside a running buyer and move money through it, or in its place', async () => {
+  await using home = await openHome()
+  const { config, keys } = home
+  const io = { log: silentLog, password, signal: new AbortController().signal }
   expect(await listChannels(config)).toEqual([])
   {
     await using buyer = await openTestBuyer(chain, [seller.url], { keys, folder: config.paths.buyer })

@@ -223,12 +223,9 @@ test('with an open channel it starts and pays at once, although no RPC answers',
     await first.chat()
     await settled(first)
   }
-  const startedAtMs = performance.now()
   const rpcUrls = ['http://127.0.0.1:9']
   await using buyer = await openTestBuyer(chain, [proxy.url], { folder: folder.path, keys, rpcUrls })
   expect((await buyer.chat()).status).toBe(200)
-  // 300 ms on an idle machine; other tests run beside this one.
-  expect(performance.now() - startedAtMs).toBeLessThan(1500)
   await expectBooks(buyer)
 })
 

@@ -15,7 +15,7 @@ import { openRpcProxy } from '../fixtures/rpc-proxy.ts'
 import { gate, startScriptedEngine, type ScriptedEngine } from '../fixtures/scripted-engine.ts'
 import { freshSellerKey, startSellerProcess } from '../fixtures/seller-process.ts'
 import { until } from '../fixtures/seller-rows.ts'
-import { openTestSeller } from '../fixtures/seller.ts'
+import { openTestSeller, testPrices } from '../fixtures/seller.ts'
 
 type Seller = Awaited<ReturnType<typeof openTestSeller>>
 
@@ -130,7 +130,7 @@ test('a seller restored from an old backup learns from its own receipt what it f
   const second = await started()
   const later = buyer.with({ url: second.url })
   await later.chat()
-  const { receipt, request } = await later.chat()
+  const { receipt, request } = await later.chat({ admitBySec: nowSec() + 120 })
   await second.kill()
   await rm(folder.path, { recursive: true })
   await cp(backup.path, folder.path, { recursive: true })
@@ -153,19 +153,19 @@ test('a seller restored from an old backup learns from its own receipt what it f
   expect((await chain.escrow.channel(buyer.channelId)).totalClaimed).toBe(restored.charged)
 })
 
-test('a seller that lost its store admits nothing again that was signed before', async () => {
+test('a seller that lost its store admits nothing again that may have been signed before', async () => {
   const key = await freshSellerKey(chain)
-  const first = await openOther({ key })
+  await using first = await openOther({ key })
+  const index = nextIndex
   const buyer = await openPaying(first)
-  const { request } = await buyer.chat({ admitBySec: nowSec() + 120 })
-  await using empty = await openFolder()
-  await using second = await openOther({ key, folder: empty.path })
-  const again = buyer.with({ url: second.url })
+  await using second = await openOther({ key })
+  const again = await openRawBuyer(chain, second.url, index)
   const calls = engine.calls.length
-  expect(await again.send(request)).toMatchObject({ status: 402, reason: 'request_expired' })
+  // As if it had been signed some seconds before the start.
+  const older = await again.chat({ admitBySec: nowSec() + 115, voucher: buyer.signed })
+  expect(older).toMatchObject({ status: 402, reason: 'request_expired' })
   expect(engine.calls.length).toBe(calls)
   expect((await again.chat()).status).toBe(200)
-  await first[Symbol.asyncDispose]()
 })
 
 describe('refunds', () => {
@@ -267,13 +267,11 @@ describe('a withdrawal on chain', () => {
 })
 
 test('a hundred channels are claimed and paid out in one transaction', async () => {
-  await using other = await openOther({ payTo: accounts.gas.address })
+  await using other = await openOther({ payTo: accounts.gas.address, maxConcurrency: 100 })
   const buyers = await Promise.all(Array.from({ length: 100 }, () => openBuyer(other)))
-  await Promise.all(buyers.map((buyer) => depositDirectly(buyer, 100_000n)))
-  for (let from = 0; from < buyers.length; from += 20) {
-    const replies = await Promise.all(buyers.slice(from, from + 20).map((buyer) => buyer.chat()))
-    expect(replies.map(({ status }) => status)).toEqual(Array(20).fill(200))
-  }
+  await depositDirectly(buyers, 100_000n)
+  const replies = await Promise.all(buyers.map((buyer) => buyer.chat()))
+  expect(replies.map(({ status }) => status)).toEqual(Array(100).fill(200))
   const sum = buyers.reduce((total, { charged }) => total + charged, 0n)
   const fromBlock = (await chain.escrow.head()).number + 1
   expect(await other.settle()).toBe(sum)
@@ -405,6 +403,45 @@ describe('a start', () => {
       message: expect.stringContaining(String(process.pid)),
     })
     expect((await openPaying()).charged).toBeGreaterThan(0n)
+  })
+})
+
+describe('offers over a restart', () => {
+  test('stay the same while nothing about them changes, so that buyers can go on', async () => {
+    await using folder = await openFolder()
+    const key = await freshSellerKey(chain)
+    const start = (options: Partial<SellerNodeOptions> = {}) =>
+      openOther({ folder: folder.path, key, ...options })
+    const offerOf = ({ offers }: Seller) => offers.all()[0]!.signed
+    const first = await start()
+    const before = offerOf(first)
+    const buyer = await openPaying(first)
+    await first.close()
+    {
+      await using second = await start()
+      expect(offerOf(second)).toEqual(before)
+      const reply = await buyer.with({ url: second.url }).chat()
+      expect(reply.status).toBe(200)
+      buyer.book(reply)
+    }
+    // With a new price the old one can still be paid for a while.
+    await using third = await start({ pricesOf: () => ({ ...testPrices, priceOut: 9_000_000n }) })
+    expect(offerOf(third).offer.priceOut).toBe(9_000_000n)
+    const reply = await buyer.with({ url: third.url }).chat()
+    expect(reply.receipt?.receipt.offerHash).toBe(before.hash)
+  })
+
+  test('are made anew in time before they end', async () => {
+    await using folder = await openFolder()
+    const key = await freshSellerKey(chain)
+    const first = await openOther({ folder: folder.path, key })
+    const [before] = first.offers.all()
+    await first.close()
+    const now = () => Date.now() + 13 * 3600 * 1000
+    await using second = await openOther({ folder: folder.path, key, now })
+    const [after] = second.offers.all()
+    expect(after!.signed.hash).not.toBe(before!.signed.hash)
+    expect(second.offers.byHash(before!.signed.hash, 'test-model')).toBeDefined()
   })
 })
 
