@@ -194,7 +194,7 @@ async function settleAll(
   let refunded = 0n
   for (const channel of channels) {
     const spare = channel.ledger.balance > channel.ledger.charged
-    if (spare) refunded += BigInt((await buyer.refund(channel.id, undefined)).amount)
+    if (spare) refunded += (await buyer.refund(channel.id, undefined)).amount
   }
   const onChain = await escrow.channels(channels.map(({ id }) => id))
   return {

@@ -55,7 +55,8 @@ export async function openSellerServer(options: SellerServerOptions): Promise<Se
       running.add(stop)
       response.on('close', () => {
         running.delete(stop)
-        // Finished replies close as well; for them nobody listens any more.
+        // Finished replies close as well.
+        if (response.writableFinished) return
         stop.abort(new OpenSeedError('request_aborted', { message: 'The client went away.' }))
       })
       answer(request, response, options, stop.signal).catch((error: unknown) => {
