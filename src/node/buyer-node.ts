@@ -1,8 +1,8 @@
 /** Composition root of the buyer: construct, start, dispose. No decisions live here. */
-import { randomBytes } from 'node:crypto'
 import { systemClock, type Clock } from '../base/clock.ts'
 import { OpenSeedError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
+import { openRandomWords } from '../base/random.ts'
 import type { BuyerCaps } from '../buyer/caps.ts'
 import type { Channel } from '../buyer/channel.ts'
 import { ChannelBook, type BuyerStore } from '../buyer/channel-book.ts'
@@ -24,7 +24,7 @@ import { lockRole } from '../store/lock.ts'
 import { openWriter } from '../store/writer.ts'
 import { curve } from '../wire/curve.ts'
 import { openDigests } from '../wire/digests.ts'
-import { bytesToHex, type Address, type Hex } from '../wire/hex.ts'
+import type { Address, Hex } from '../wire/hex.ts'
 import type { NetworkTerms } from '../wire/network.ts'
 import { buyerControl, findChannel, type BuyerMoney } from './buyer-control.ts'
 import { openControl } from './control.ts'
@@ -131,7 +131,7 @@ export async function startBuyerNode(options: BuyerNodeOptions): Promise<BuyerNo
     finder: new ChannelFinder({ ...shared, book, escrow, payer, payerAuthorizer }),
     requestTtlSec: options.requestTtlSec ?? 120,
     maxAttempts: options.maxAttempts ?? 3,
-    randomWord: () => bytesToHex(randomBytes(32)),
+    randomWord: openRandomWords(),
     stop: stop.signal,
     track,
   }

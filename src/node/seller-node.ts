@@ -1,9 +1,9 @@
 /** Composition root of the seller: construct, start, dispose. No decisions live here. */
 import { setTimeout as wait } from 'node:timers/promises'
-import { randomBytes } from 'node:crypto'
 import { systemClock, type Clock } from '../base/clock.ts'
 import { OpenSeedError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
+import { openRandomWords } from '../base/random.ts'
 import { openEscrow, type Escrow } from '../chain/escrow.ts'
 import type { EscrowEvent } from '../chain/events.ts'
 import { openOutbox } from '../chain/outbox.ts'
@@ -28,7 +28,7 @@ import { openWriter } from '../store/writer.ts'
 import type { Usdc } from '../wire/amount.ts'
 import { curve } from '../wire/curve.ts'
 import { openDigests } from '../wire/digests.ts'
-import { bytesToHex, type Address, type Hex } from '../wire/hex.ts'
+import type { Address, Hex } from '../wire/hex.ts'
 import type { NetworkTerms } from '../wire/network.ts'
 import { parseSignedOffer } from '../wire/offer.ts'
 import { signReceipt } from '../wire/receipt.ts'
@@ -109,6 +109,8 @@ export async function startSellerNode(options: SellerNodeOptions): Promise<Selle
   const digests = openDigests(network)
   const chain = openSellerChain(escrow, outbox, { digests, key, payTo })
   const offers = new OfferBook(now)
+  // Loading takes a third of a second of the thread that streams will need.
+  const counter = loadTokenCounter()
   const relist = () =>
     listOffers(options.engines, { digests, key, payTo, pricesOf: options.pricesOf, now }, offers, store)
   await relist()
@@ -138,12 +140,12 @@ export async function startSellerNode(options: SellerNodeOptions): Promise<Selle
     settleDeposit: chain.settleDeposit,
     sendRefund: chain.sendRefund,
     readChain: chain.readChannel,
-    randomId: () => bytesToHex(randomBytes(32)),
+    randomId: openRandomWords(),
     backends: options.engines.map((engine) =>
       cleanup.use(openBackend({ ...options, baseUrl: engine.baseUrl, apiKey: options.engineKey })),
     ),
     replies: new ReplyCache(),
-    countTokens: loadTokenCounter,
+    countTokens: () => counter,
     maxBodyBytes: options.maxBodyBytes,
     log,
     now,
@@ -156,6 +158,7 @@ export async function startSellerNode(options: SellerNodeOptions): Promise<Selle
     now,
     log,
   }
+  await counter
   const server = await openSellerServer({
     ...options.listen,
     maxBodyBytes: options.maxBodyBytes,

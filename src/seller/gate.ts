@@ -84,7 +84,7 @@ export async function passGate(call: PaidCall, parts: GateParts, signal: AbortSi
   if (listing === undefined) throw unknownModel(parts.offers, model)
   const ceiling = requestCeiling(call.chat.json, call.body.length, listing.ceiling)
   const asked: Asked = { url: call.url, listing, amount: ceiling.amount }
-  const demand = (error: string, entry?: Entry): GateAnswer => ({
+  const demand: Demand = (error, entry) => ({
     kind: 'pay',
     required: paymentRequired(parts.seller, asked, error, entry),
   })
@@ -116,7 +116,7 @@ export async function passGate(call: PaidCall, parts: GateParts, signal: AbortSi
 }
 
 type Candidate = Omit<Admitted, 'kind' | 'id' | 'told' | 'release'>
-type Demand = (error: string, entry?: Entry) => GateAnswer
+type Demand = (error: string, entry?: Entry) => Extract<GateAnswer, { kind: 'pay' }>
 
 async function admitOpenseedCall(
   call: PaidCall,
@@ -169,7 +169,7 @@ async function admitStockCall(
       tellStated(entry.ledger, verdict.stated)
       return demand(batchErrors.cumulativeAmountMismatch, entry)
     }
-    if (deadline.aborted) return { ...demand(batchErrors.channelBusy), ...{ retryAfterSec: 1 } }
+    if (deadline.aborted) return { ...demand(batchErrors.channelBusy), retryAfterSec: 1 }
     await parts.book.changed(entry, deadline)
   }
   const release = parts.slots.take()

@@ -18,7 +18,8 @@ import type { SellerRoutes } from './http.ts'
 import { channelState, maxTimeoutSeconds, paymentRequired } from './payment-terms.ts'
 import { decodePayment, verifyPayment } from './payment.ts'
 import { refund, type RefundParts } from './refund.ts'
-import { serve, type ServeParts } from './serve.ts'
+import type { ServeParts } from './serve-parts.ts'
+import { serve } from './serve.ts'
 import { answerStatus } from './status.ts'
 
 export interface RouteParts extends ServeParts, Omit<RefundParts, 'readChain' | 'log' | 'book'> {

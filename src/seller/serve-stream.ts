@@ -12,7 +12,7 @@ import type { EngineReply } from './backend.ts'
 import { finalsFor } from './finals.ts'
 import type { PaidCall } from './gate.ts'
 import { StreamMeter } from './meter.ts'
-import { delivered, type ServeParts, type Serving } from './serve.ts'
+import { delivered, type ServeParts, type Serving } from './serve-parts.ts'
 import { settlementHeader } from './settlement-response.ts'
 
 const journalEveryMs = 1000

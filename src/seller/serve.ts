@@ -1,33 +1,22 @@
 /** THE PIPELINE of one paid request, seller side: gate -> backend -> meter -> charge -> receipt. */
 import type { ServerResponse } from 'node:http'
-import type { Clock } from '../base/clock.ts'
 import { crashPoint } from '../base/crash.ts'
-import type { Log } from '../base/log.ts'
 import { OpenSeedError } from '../base/errors.ts'
 import { engineBody } from '../wire/chat.ts'
 import { errorReply } from '../wire/openai-error.ts'
 import { keccak256 } from '../wire/keccak.ts'
 import { chargeFor, type Usage } from '../wire/price.ts'
 import { paymentRequiredHeader, paymentResponseHeader, encodeHeader } from '../wire/x402.ts'
-import { readEngineError, readReplyBody, type Backend, type EngineReply } from './backend.ts'
-import { nothingDelivered, type Delivered } from './channel-entry.ts'
+import { readEngineError, readReplyBody, type EngineReply } from './backend.ts'
+import { nothingDelivered } from './channel-entry.ts'
 import { refusalError } from './engine-error.ts'
-import { passGate, type Admitted, type GateAnswer, type GateParts, type PaidCall } from './gate.ts'
+import { passGate, type GateAnswer, type PaidCall } from './gate.ts'
 import { finalsFor } from './finals.ts'
 import { tell } from './ledger.ts'
 import { meterReply } from './meter-reply.ts'
-import type { ReplyCache } from './reply-cache.ts'
+import { delivered, type ServeParts, type Serving } from './serve-parts.ts'
 import { settlementHeader } from './settlement-response.ts'
 import { streamReply } from './serve-stream.ts'
-import type { TokenCounter } from './tokens.ts'
-
-export interface ServeParts extends GateParts {
-  backends: readonly Backend[]
-  replies: ReplyCache
-  countTokens: () => Promise<TokenCounter>
-  log: Log
-  now: Clock
-}
 
 /** Answers one chat request. Throws what the HTTP side turns into an error reply; then nothing was sent yet. */
 export async function serve(
@@ -48,8 +37,6 @@ export async function serve(
     answer.release()
   }
 }
-
-type Serving = Exclude<GateAnswer, { kind: 'pay' } | { kind: 'repeated' }>
 
 async function callEngine(
   call: PaidCall,
@@ -136,14 +123,6 @@ async function readPlain(
   }
 }
 
-/** What a reply proves in its receipt. */
-export const delivered = (responseHash: Delivered['responseHash'], usage: Usage): Delivered => ({
-  responseHash,
-  inputTokens: usage.inputTokens,
-  cachedTokens: usage.cachedTokens,
-  outputTokens: usage.outputTokens,
-})
-
 /** The engine gave nothing: the row closes at 0, if not now then as soon as the disk takes it. */
 export async function closeAtNothing(serving: Serving, parts: ServeParts): Promise<void> {
   if (serving.kind === 'free') return
@@ -184,5 +163,3 @@ export function send(
   })
   response.end(body)
 }
-
-export type { Serving, Admitted }

@@ -23,6 +23,8 @@ export interface ClaimOrder {
   maxClaimable: Usdc
   signature: Hex
   totalClaimed: Usdc
+  /** the part of it that no earlier claim took */
+  unclaimed: Usdc
 }
 
 // 45 rows cost about 1 million gas; a block takes far more, but a bad row undoes the whole batch.
@@ -33,7 +35,8 @@ export function claimOrder(entry: Entry): ClaimOrder | null {
   const { id: channelId, config, ledger, signature } = entry
   const totalClaimed = claimable(ledger)
   if (signature === null || totalClaimed <= ledger.totalClaimed) return null
-  return { channelId, config, maxClaimable: ledger.signed, signature, totalClaimed }
+  const unclaimed = totalClaimed - ledger.totalClaimed
+  return { channelId, config, maxClaimable: ledger.signed, signature, totalClaimed, unclaimed }
 }
 
 /** Chooses the channels to claim. A pending withdrawal is urgent: after its delay the money is gone. */
@@ -49,7 +52,7 @@ export function chooseClaims(
     const order = claimOrder(entry)
     if (order === null) continue
     due.push({ entry, order })
-    unclaimed += order.totalClaimed - entry.ledger.totalClaimed
+    unclaimed += order.unclaimed
   }
   const everything = all || unclaimed >= policy.threshold
   return due
@@ -108,12 +111,12 @@ async function claimBatch(orders: ClaimOrder[], parts: SettleParts): Promise<Usd
 async function adoptClaims(orders: ClaimOrder[], parts: SettleParts): Promise<Usdc> {
   const facts = await parts.readChain(orders.map(({ channelId }) => channelId))
   let moved = 0n
-  for (const [index, { channelId }] of orders.entries()) {
+  for (const [index, { channelId, totalClaimed, unclaimed }] of orders.entries()) {
     const entry = parts.book.find(channelId)
     const chain = facts[index]
     if (entry === undefined || chain === undefined) continue
-    moved +=
-      chain.totalClaimed > entry.ledger.totalClaimed ? chain.totalClaimed - entry.ledger.totalClaimed : 0n
+    // Measured on the order: the watch may have booked the claim before us.
+    if (chain.totalClaimed >= totalClaimed) moved += unclaimed
     await parts.book.adoptChain(entry, chain)
   }
   parts.log.info({ channels: orders.length, atomicUsdc: moved.toString() }, 'claimed')

@@ -30,11 +30,6 @@ export function chargeFor(usage: Usage, prices: Prices, min: Usdc, ceiling: Usdc
   return due < ceiling ? due : ceiling
 }
 
-/** True when nothing more can be charged: generation stops here. */
-export function costReached(usage: Usage, prices: Prices, ceiling: Usdc): boolean {
-  return roundedCost(usage, prices) >= ceiling
-}
-
 function roundedCost(usage: Usage, prices: Prices): Usdc {
   return (exactCost(usage, prices) + tokensPerPrice - 1n) / tokensPerPrice + prices.fixedPrice
 }
