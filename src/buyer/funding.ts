@@ -62,11 +62,19 @@ export async function prepareDeposit(
   return signDeposit(signer, channel, { amount, salt: randomWord(), nowSec })
 }
 
-function depositRoom(channel: Channel, least: Usdc, { book, caps, spending, now }: FundingParts): Usdc {
+/** The most that the caps let a new deposit be. Throws `budget_exceeded` when that is below `least`. */
+export function depositRoom(
+  channel: Channel,
+  least: Usdc,
+  { book, caps, spending, now }: FundingParts,
+): Usdc {
   const unspent = book
     .all()
     .filter(({ sellerUrl, state }) => sellerUrl === channel.sellerUrl && state !== 'closed')
-    .reduce((sum, { ledger }) => sum + max(0n, ledger.balance - ledger.charged), 0n)
+    .reduce(
+      (sum, { ledger, deposit }) => sum + max(0n, ledger.balance - ledger.charged) + (deposit?.amount ?? 0n),
+      0n,
+    )
   const atSeller = caps.maxDepositPerSeller - unspent
   if (atSeller < least) throw overDeposit(least, atSeller, 'max_deposit_per_seller')
   const today = caps.maxPerDay - spending.depositedToday(now())

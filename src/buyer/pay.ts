@@ -12,7 +12,7 @@ import { signRequest } from '../wire/request.ts'
 import { outcomesUnknown, overExposure, overPerDay } from './caps.ts'
 import type { Channel, OpenRequest } from './channel.ts'
 import type { ChannelFinder } from './channel-finder.ts'
-import { prepareDeposit, resolveDeposit, watchDeposit, type FundingParts } from './funding.ts'
+import { depositRoom, prepareDeposit, resolveDeposit, watchDeposit, type FundingParts } from './funding.ts'
 import { planVoucher, type VoucherPlan } from './ledger.ts'
 import type { Outcomes } from './outcomes.ts'
 import { paymentHeader } from './payment-header.ts'
@@ -73,7 +73,7 @@ export async function pay(
         ? blocked(channel, plan.reason, parts)
         : await payWithDeposit(channel, route, order, parts, signal)
     if (outcome.kind === 'paid') return outcome.payment
-    if (outcome.kind === 'funded') continue
+    if (outcome.kind === 'again') continue
     const leftMs = startedMs + outcome.waitMs - performance.now()
     if (leftMs <= 0 || channel.requests.size === 0) throw outcome.error
     await parts.book.changed(channel, AbortSignal.any([signal, AbortSignal.timeout(Math.ceil(leftMs))]))
@@ -82,8 +82,8 @@ export async function pay(
 
 type Funding =
   | { kind: 'paid'; payment: Payment }
-  /** Others brought enough before its turn came. */
-  | { kind: 'funded' }
+  /** Others brought enough before its turn came, or used up what the deposit was measured by. */
+  | { kind: 'again' }
   /** Requests that run may end and leave room; the error when they do not. */
   | { kind: 'blocked'; waitMs: number; error: OpenSeedError }
 
@@ -120,7 +120,7 @@ async function payWithDeposit(
     const lacking = planNow(channel, route, parts)
     if (lacking.kind !== 'underfunded') {
       endTurn()
-      return { kind: 'funded' }
+      return { kind: 'again' }
     }
     // With money on its way back, the chain's balance cannot tell what arrived.
     if (channel.refunding > 0n) throw outcomesUnknown(channel.sellerUrl, 30, 'a refund is being executed')
@@ -131,6 +131,11 @@ async function payWithDeposit(
     if (plan.kind === 'underfunded') throw depositTooSmall(channel)
     if (plan.kind === 'refuse') throw refusal(channel, plan.reason, parts)
     const isNew = channel.deposit === null
+    // Deposits to others were signed while this one asked the chain, and all count against the same caps.
+    if (isNew && deposit.amount > depositRoom(channel, 0n, parts)) {
+      endTurn()
+      return { kind: 'again' }
+    }
     channel.deposit = deposit
     const [payment] = await Promise.all([
       openPaid(channel, route, order, plan, deposit, parts),

@@ -72,7 +72,7 @@ describe('the same request again', () => {
       others.push(reply)
     }
     door.open()
-    const [winner] = await Promise.all([...first])
+    const [winner] = await Promise.all(first)
     expect(others.map(({ status, code }) => `${status} ${code}`)).toEqual(
       Array(4).fill('409 request_in_progress'),
     )
@@ -203,7 +203,7 @@ describe('vouchers', () => {
   })
 
   test('whose signature is no hex', async () => {
-    const reply = await refusedBy(buyer, { voucherSignature: '0xnothex' as Hex })
+    const reply = await refusedBy(buyer, { voucherSignature: '0xnothex' })
     expect(reply).toMatchObject({ status: 402, reason: 'invalid_payload' })
   })
 
@@ -255,7 +255,7 @@ describe('terms', () => {
   })
 
   test('that are no payment at all', async () => {
-    for (const header of ['!!', 'bm8gSlNPTg==', 'e30=', `${'A'.repeat(16 * 1024)}`]) {
+    for (const header of ['!!', 'bm8gSlNPTg==', 'e30=', 'A'.repeat(16 * 1024)]) {
       const reply = await refusedBy(buyer, { headers: { 'payment-signature': header } })
       expect(reply.status).toBe(402)
       expect(['invalid_payload', 'invalid_x402_version']).toContain(reply.reason)

@@ -5,7 +5,7 @@ import {IChannelEscrow} from "../../src/interfaces/IChannelEscrow.sol";
 import {Transfers} from "../../src/libraries/Transfers.sol";
 import {EscrowBase} from "../base/EscrowBase.sol";
 import {AllowanceCollector} from "../mocks/Collectors.sol";
-import {BareToken, BlockingToken, RefusingToken, SilentToken} from "../mocks/Tokens.sol";
+import {BareToken, BlockingToken, RefusingToken, ShortToken, SilentToken} from "../mocks/Tokens.sol";
 
 contract SettleTest is EscrowBase {
     function test_settle_paysTheReceiverWhateverTheSender() public {
@@ -80,6 +80,13 @@ contract SettleTest is EscrowBase {
 
     function test_settle_reverts_whenTheTokenAnswersNeitherTrueNorFalse() public {
         _expectFailedOperation(new RefusingToken(2));
+    }
+
+    /// @dev The address ends in the one byte that such an answer leaves as it was, where it would read as true.
+    function test_settle_reverts_whenTheTokenAnswersLessThanAWord() public {
+        ShortToken short = ShortToken(0xFFfffFFfFFfffFfFffFFfFfFfFffFfffFFFFFf01);
+        vm.etch(address(short), address(new ShortToken()).code);
+        _expectFailedOperation(short);
     }
 
     function test_settle_reverts_whenTheTokenIsGone() public {

@@ -65,6 +65,16 @@ contract RefusingToken is BareToken {
     }
 }
 
+/// @notice Answers 31 bytes, one short of a word, all of them zero.
+contract ShortToken is BareToken {
+    function transfer(address, uint256) external pure {
+        assembly ("memory-safe") {
+            mstore(0, 0)
+            return(0, 31)
+        }
+    }
+}
+
 /// @notice Has a block list.
 contract BlockingToken is BareToken {
     address private blocked;
