@@ -6,6 +6,7 @@ const checks: Record<string, string[]> = {
   lint: ['oxlint'],
   types: ['tsc', '--noEmit'],
   unused: ['knip'],
+  lockfile: ['node', 'scripts/lockfile.ts', '--check'],
   docs: ['node', 'scripts/docs.ts', '--check'],
   vectors: ['node', 'scripts/make-vectors.ts', '--check'],
   solidity: ['forge', 'fmt', '--check'],
