@@ -9,7 +9,7 @@ const checks: Record<string, string[]> = {
   lockfile: ['node', 'scripts/lockfile.ts', '--check'],
   docs: ['node', 'scripts/docs.ts', '--check'],
   vectors: ['node', 'scripts/make-vectors.ts', '--check'],
-  solidity: ['forge', 'fmt', '--check'],
+  solidity: ['node', 'scripts/forge.ts', 'fmt', '--check'],
   contracts: ['node', 'scripts/build-contracts.ts', '--check'],
 }
 
