@@ -51,7 +51,8 @@ export async function prepareDeposit(
 ): Promise<PendingDeposit> {
   const { escrow, now, randomWord } = parts
   const least = max(minDeposit, missing)
-  const room = depositRoom(channel, least, parts)
+  const { room, cap } = depositRoom(channel, parts)
+  if (room < least) throw overDeposit(least, room, cap)
   const { payer } = channel.config
   const [wallet, head] = await Promise.all([escrow.tokenBalance(payer), escrow.head()])
   const nowSec = Math.floor(now() / 1000)
@@ -62,24 +63,20 @@ export async function prepareDeposit(
   return signDeposit(signer, channel, { amount, salt: randomWord(), nowSec })
 }
 
-/** The most that the caps let a new deposit be. Throws `budget_exceeded` when that is below `least`. */
+/** The most that the caps let a new deposit be, below 0 when they are passed already; and the cap that says so. */
 export function depositRoom(
   channel: Channel,
-  least: Usdc,
   { book, caps, spending, now }: FundingParts,
-): Usdc {
+): { room: Usdc; cap: 'max_deposit_per_seller' | 'max_per_day' } {
   const unspent = book
     .all()
     .filter(({ sellerUrl, state }) => sellerUrl === channel.sellerUrl && state !== 'closed')
-    .reduce(
-      (sum, { ledger, deposit }) => sum + max(0n, ledger.balance - ledger.charged) + (deposit?.amount ?? 0n),
-      0n,
-    )
+    .reduce((sum, { ledger }) => sum + max(0n, ledger.balance - ledger.charged), 0n)
   const atSeller = caps.maxDepositPerSeller - unspent
-  if (atSeller < least) throw overDeposit(least, atSeller, 'max_deposit_per_seller')
   const today = caps.maxPerDay - spending.depositedToday(now())
-  if (today < least) throw overDeposit(least, today, 'max_per_day')
-  return min(atSeller, today)
+  return atSeller < today
+    ? { room: atSeller, cap: 'max_deposit_per_seller' }
+    : { room: today, cap: 'max_per_day' }
 }
 
 /**

@@ -132,7 +132,7 @@ async function payWithDeposit(
     if (plan.kind === 'refuse') throw refusal(channel, plan.reason, parts)
     const isNew = channel.deposit === null
     // Deposits to others were signed while this one asked the chain, and all count against the same caps.
-    if (isNew && deposit.amount > depositRoom(channel, 0n, parts)) {
+    if (isNew && deposit.amount > depositRoom(channel, parts).room) {
       endTurn()
       return { kind: 'again' }
     }

@@ -51,6 +51,11 @@ export function openSellerChain(
     deposit,
   }: Extract<BatchPayload, { type: 'deposit' }>): Promise<SettledDeposit> {
     const outcome = await submitDeposit(escrow, outbox, { config, ...deposit })
+    if (outcome.kind === 'refused') {
+      // Judged while its transaction of an earlier run was being mined, a deposit that arrived looks impossible.
+      const nonce = seller.digests.depositNonce(seller.digests.channelId(config), deposit.authorization.salt)
+      return (await escrow.authorizationUsed(config.payer, nonce)) ? { kind: 'already-used' } : outcome
+    }
     return outcome.kind === 'deposited'
       ? { kind: 'deposited', amount: deposit.amount, txHash: outcome.txHash }
       : outcome
