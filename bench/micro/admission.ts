@@ -57,6 +57,7 @@ const facts: ChainFacts = {
   withdrawing: 0n,
   withdrawInitiatedAtSec: 0,
   refundNonce: 0n,
+  reading: 1,
 }
 const notAsked = () => Promise.reject(new Error('the chain has no part in this'))
 

@@ -64,8 +64,10 @@ export async function runSell(config: Config, io: SellIo): Promise<void> {
       maxContext: offer.maxContext,
     })),
   })
-  if (!io.signal.aborted) await once(io.signal, 'abort')
-  await node.close()
+  const stopped = io.signal.aborted ? Promise.resolve([]) : once(io.signal, 'abort')
+  const failure = await Promise.race([node.failed, stopped.then(() => null)])
+  await node.close(failure === null ? undefined : 0)
+  if (failure !== null) throw failure
 }
 
 async function openEngines(

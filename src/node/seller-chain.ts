@@ -1,6 +1,7 @@
 /** The seller's dealings with the chain, in the words of the seller's parts. */
 import type { Escrow } from '../chain/escrow.ts'
 import { submitDeposit } from '../chain/deposits.ts'
+import type { OutboxStore } from '../chain/outbox-store.ts'
 import type { Outbox, TxOutcome } from '../chain/outbox.ts'
 import type { ChainFacts, Entry } from '../seller/channel-entry.ts'
 import type { SettledDeposit } from '../seller/deposit.ts'
@@ -24,14 +25,18 @@ export interface SellerChain {
 export function openSellerChain(
   escrow: Escrow,
   outbox: Outbox,
+  outboxStore: Pick<OutboxStore, 'outboxFind'>,
   seller: { digests: Digests; key: Hex; payTo: Address },
 ): SellerChain {
   const { calls, network } = escrow
+  let readings = 0
 
   async function readChannels(ids: Hex[]): Promise<ChainFacts[]> {
     if (ids.length === 0) return []
+    const reading = ++readings
     const channels = await escrow.channels(ids)
     return channels.map((channel) => ({
+      reading,
       balance: channel.balance,
       totalClaimed: channel.totalClaimed,
       withdrawing: channel.withdrawAmount,
@@ -65,7 +70,7 @@ export function openSellerChain(
     const identity = orders.map(({ channelId, totalClaimed }) => `${channelId}:${totalClaimed}`).join()
     // The sweep rides along: what is claimed reaches the payout address in the same transaction.
     const outcome = await outbox.send({
-      key: `claim:${keccak256(identity)}`,
+      key: await attemptKey(`claim:${keccak256(identity)}`),
       kind: 'claim',
       ...calls.multicall([calls.claim(orders), calls.settle(seller.payTo, network.asset)]),
     })
@@ -77,12 +82,25 @@ export function openSellerChain(
     const signature = curve.sign(seller.digests.refund(entry.id, nonce, amount), seller.key)
     const refund = calls.refundWithSignature(entry.config, amount, nonce, signature)
     const outcome = await outbox.send({
-      key: `refund:${entry.id}:${nonce}`,
+      key: await attemptKey(`refund:${entry.id}:${nonce}`),
       kind: 'refund',
       ...calls.multicall(order === null ? [refund] : [calls.claim([order]), refund]),
     })
     if (outcome.status === 'confirmed') return { status: 'confirmed', hash: outcome.hash }
     return { status: 'failed', reason: outcome.reason ?? outcome.status }
+  }
+
+  /**
+   * The key of the attempt that is running, succeeded, or is due. An attempt that was undone for good may be repeated:
+   * on the chain an outdated claim is skipped and a refund counts once for its nonce, whoever sends it how often.
+   */
+  async function attemptKey(base: string): Promise<string> {
+    for (let attempt = 0; ; attempt++) {
+      const key = attempt === 0 ? base : `${base}:${attempt}`
+      const row = await outboxStore.outboxFind({ key })
+      const isOver = row?.status === 'reverted' || (row?.status === 'dropped' && row.raw !== null)
+      if (!isOver) return key
+    }
   }
 
   return { readChannels, readChannel, settleDeposit, sendClaims, sendRefund }

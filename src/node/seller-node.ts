@@ -70,6 +70,8 @@ export interface SellerNode {
   store: SellerStore
   /** Claims and sweeps everything that is charged. */
   settle: () => Promise<Usdc>
+  /** Resolves when the node cannot go on. */
+  failed: Promise<OpenSeedError>
   /** Drains for `graceMs`, claims, and releases everything. */
   close: (graceMs?: number) => Promise<void>
 }
@@ -80,13 +82,14 @@ export async function startSellerNode(options: SellerNodeOptions): Promise<Selle
   const { network, log, key, payTo } = options
   const now = options.now ?? systemClock
   const stop = new AbortController()
+  const fatal = Promise.withResolvers<OpenSeedError>()
   await using cleanup = new AsyncDisposableStack()
   cleanup.use(lockRole(options.folder, 'seller'))
   const store = cleanup.use(
     await openWriter({
       path: `${options.folder}/seller.db`,
       schema: 'seller',
-      onFatal: (error) => log.error({ error }, 'the database is lost; restart the seller'),
+      onFatal: fatal.resolve,
     }),
   )
   const rpc = cleanup.use(
@@ -107,7 +110,7 @@ export async function startSellerNode(options: SellerNodeOptions): Promise<Selle
     signal: stop.signal,
   })
   const digests = openDigests(network)
-  const chain = openSellerChain(escrow, outbox, { digests, key, payTo })
+  const chain = openSellerChain(escrow, outbox, outboxStore, { digests, key, payTo })
   const offers = new OfferBook(now)
   // Loading takes a third of a second of the thread that streams will need.
   const counter = loadTokenCounter()
@@ -140,12 +143,15 @@ export async function startSellerNode(options: SellerNodeOptions): Promise<Selle
     settleDeposit: chain.settleDeposit,
     sendRefund: chain.sendRefund,
     readChain: chain.readChannel,
+    // A hundredth of the smallest deposit: refunds cost this seller gas.
+    leastRefund: options.minDeposit / 100n,
     randomId: openRandomWords(),
     backends: options.engines.map((engine) =>
       cleanup.use(openBackend({ ...options, baseUrl: engine.baseUrl, apiKey: options.engineKey })),
     ),
     replies: new ReplyCache(),
     countTokens: () => counter,
+    readerTimeoutMs: options.idleTimeoutMs,
     maxBodyBytes: options.maxBodyBytes,
     log,
     now,
@@ -178,6 +184,7 @@ export async function startSellerNode(options: SellerNodeOptions): Promise<Selle
     offers,
     store,
     settle: () => settleNow(settleParts, true),
+    failed: fatal.promise,
     async close(graceMs = 10_000) {
       await server.close(graceMs)
       await claimBeforeLeaving(settleParts, log)

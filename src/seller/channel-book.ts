@@ -104,14 +104,16 @@ export class ChannelBook {
   }
 
   /** Takes over what the chain says now. A voucher's signature that the chain has overtaken is of no more use. */
-  adoptChain(entry: Entry, chain: ChainFacts): Promise<void> {
+  async adoptChain(entry: Entry, chain: ChainFacts): Promise<void> {
+    if (chain.reading < entry.chainReading) return
+    entry.chainReading = chain.reading
     const before = entry.ledger.signed
     adoptChain(entry.ledger, chain)
     if (entry.ledger.signed > before) entry.signature = null
     entry.withdrawInitiatedAtSec = chain.withdrawInitiatedAtSec
     endKnownRefund(entry, chain)
     if (entry.ledger.totalClaimed >= entry.ledger.charged) entry.unclaimedSinceMs = null
-    return this.save(entry)
+    await this.save(entry)
   }
 
   /** Stores a request whose admission the caller has just decided, in this same turn, and entered in the ledger. */
@@ -146,7 +148,6 @@ export class ChannelBook {
       completedAtSec: this.#nowSec(),
     })
     if (charged > 0n) entry.unclaimedSinceMs ??= this.#parts.now()
-    this.#remember(entry, id, request, receipt)
     const closing = {
       channelId: entry.id,
       id,
@@ -156,10 +157,9 @@ export class ChannelBook {
       closedAtMs: this.#parts.now(),
       streamed: request.streamed,
     }
-    await this.#commit(
-      entry,
-      this.#parts.store.run('finish', { channel: this.#nextRow(entry), request: closing }),
-    )
+    const write = this.#parts.store.run('finish', { channel: this.#nextRow(entry), request: closing })
+    this.#remember(entry, id, request, receipt, write)
+    await this.#commit(entry, write)
     return receipt
   }
 
@@ -190,7 +190,10 @@ export class ChannelBook {
       : await this.#parts.store.read('findRequest', { channelId: entry.id, id })
     await entry.reloading
     const known = entry.closed.get(id)
-    if (known !== undefined) return known.receipt
+    if (known !== undefined) {
+      await known.stored
+      return known.receipt
+    }
     if (entry.running.has(id)) return null
     if (stored?.receipt != null) return parseSignedReceipt(JSON.parse(stored.receipt))
     const request = unknownRequest(entry, id, this.#parts.now())
@@ -203,13 +206,11 @@ export class ChannelBook {
       cumulative: entry.ledger.charged,
       completedAtSec: this.#nowSec(),
     })
-    this.#remember(entry, id, request, receipt)
     const requests = [{ ...request, receipt: JSON.stringify(encodeSignedReceipt(receipt)) }]
+    const write = this.#parts.store.run('closeUnknown', { channel: this.#nextRow(entry), requests })
+    this.#remember(entry, id, request, receipt, write)
     try {
-      await this.#commit(
-        entry,
-        this.#parts.store.run('closeUnknown', { channel: this.#nextRow(entry), requests }),
-      )
+      await this.#commit(entry, write)
     } catch (error) {
       // Closed for ever it is only on disk.
       entry.closed.delete(id)
@@ -223,7 +224,7 @@ export class ChannelBook {
     if (entry.running.has(id) || entry.closed.has(id)) return
     const stored = await this.#parts.store.read('findRequest', { channelId: entry.id, id })
     if (stored === null || stored.receipt === null || entry.running.has(id)) return
-    this.#remember(entry, id, stored, parseSignedReceipt(JSON.parse(stored.receipt)))
+    this.#remember(entry, id, stored, parseSignedReceipt(JSON.parse(stored.receipt)), Promise.resolve())
   }
 
   /** Journals what a running request has produced. A lost journal entry costs the seller, so it is not waited for. */
@@ -304,9 +305,16 @@ export class ChannelBook {
     }
   }
 
-  #remember(entry: Entry, id: Hex, request: SellerRequestRow, receipt: SignedReceipt): void {
+  #remember(
+    entry: Entry,
+    id: Hex,
+    request: SellerRequestRow,
+    receipt: SignedReceipt,
+    stored: Promise<unknown>,
+  ): void {
     const forgetAtSec = Math.max(request.admitBySec, this.#nowSec()) + rememberClosedSec
-    entry.closed.set(id, { bodyHash: request.bodyHash, streamed: request.streamed, receipt, forgetAtSec })
+    const { bodyHash, streamed } = request
+    entry.closed.set(id, { bodyHash, streamed, receipt, forgetAtSec, stored })
     if ((this.#changes = (this.#changes + 1) % 1024) === 0) this.#forget()
   }
 
@@ -331,8 +339,12 @@ export class ChannelBook {
   }
 }
 
-/** A refund whose outcome was not known is over once the chain's nonce has moved: it must not be sent again. */
+/**
+ * A refund whose outcome was not known is over once the chain's nonce has moved: it must not be sent again. While one
+ * is being executed the nonce stays what it was reserved under: it alone tells later whether that one was mined.
+ */
 function endKnownRefund(entry: Entry, chain: ChainFacts): void {
-  if (chain.refundNonce > entry.refundNonce && !entry.refundRunning) endRefund(entry.ledger, chain.balance)
+  if (entry.refundRunning) return
+  if (chain.refundNonce > entry.refundNonce) endRefund(entry.ledger, chain.balance)
   entry.refundNonce = chain.refundNonce
 }

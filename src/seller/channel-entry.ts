@@ -7,6 +7,8 @@ import { emptyLedger, type ChainState, type SellerLedger } from './ledger.ts'
 
 /** What the chain says of a channel. */
 export interface ChainFacts extends ChainState {
+  /** rises with every reading: what was asked for earlier must not replace what was asked for later */
+  reading: number
   withdrawInitiatedAtSec: number
   refundNonce: bigint
 }
@@ -17,6 +19,8 @@ export interface ClosedRequest {
   streamed: boolean
   receipt: SignedReceipt
   forgetAtSec: number
+  /** resolves once it is on disk; rejects when it is not, and the request is open again */
+  stored: Promise<unknown>
 }
 
 export interface Entry {
@@ -30,6 +34,8 @@ export interface Entry {
   rev: number
   /** a refund is being executed now; `ledger.refunding` without it is one whose outcome is not known yet */
   refundRunning: boolean
+  /** the newest reading of the chain that was taken over */
+  chainReading: number
   readonly running: Map<Hex, SellerRequestRow>
   readonly closed: Map<Hex, ClosedRequest>
   /** set while the channel is read back after a failed commit */
@@ -59,6 +65,7 @@ export function newEntry(id: Hex, config: ChannelConfig, chain: ChainFacts): Ent
     refundNonce: chain.refundNonce,
     rev: 0,
     refundRunning: false,
+    chainReading: chain.reading,
     running: new Map(),
     closed: new Map(),
     reloading: null,
@@ -96,6 +103,7 @@ export function fromRow(row: SellerChannelRow): Entry {
     refundNonce: row.refundNonce,
     rev: row.rev,
     refundRunning: false,
+    chainReading: 0,
     running: new Map(open.map((request) => [request.id, request])),
     closed: new Map(),
     reloading: null,

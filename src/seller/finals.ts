@@ -4,6 +4,11 @@ import type { Hex } from '../wire/hex.ts'
 import type { ChannelBook } from './channel-book.ts'
 import type { Entry } from './channel-entry.ts'
 
+/** Finals of other requests that ride along with an answer: they never cost the answer itself. */
+export async function finalsAlong(book: ChannelBook, entry: Entry, ids: readonly Hex[]): Promise<Final[]> {
+  return finalsFor(book, entry, ids).catch(() => [])
+}
+
 /** Finals of these ids, in order: asking closes an id that was never seen at 0, for ever. */
 export async function finalsFor(book: ChannelBook, entry: Entry, ids: readonly Hex[]): Promise<Final[]> {
   const finals: Final[] = []

@@ -123,8 +123,14 @@ function sendError(thrown: unknown, response: ServerResponse, log: Log): void {
     response.destroy()
     return
   }
-  const { status, headers, body } = errorReply(error)
+  const { status, headers, body } = errorReply(forStrangers(error))
   sendJson(response, status, { ...body, ...receiptOf(error) }, headers)
+}
+
+/** Which RPC this seller asks, and how its disk is, is nobody's business. */
+function forStrangers(error: OpenSeedError): OpenSeedError {
+  if (!/^(chain|store)_/.test(error.code)) return error
+  return new OpenSeedError(error.code, { message: error.meaning.meaning })
 }
 
 /** A repeated request gets its receipt with the refusal. */

@@ -142,16 +142,25 @@ export function finish(ledger: SellerLedger, id: Hex, cost: Usdc): Usdc | null {
 export type RefundVerdict =
   | { kind: 'refund'; amount: Usdc }
   | { kind: 'correct'; stated: Usdc }
-  | { kind: 'refuse'; reason: 'busy' | 'withdrawing' | 'nothing' }
+  | { kind: 'refuse'; reason: 'busy' | 'withdrawing' | 'nothing' | 'too_little' }
 
-/** A refund gives back what is neither charged nor held, one refund at a time. `wanted` null means all of it. */
-export function judgeRefund(ledger: SellerLedger, voucher: Usdc, wanted: Usdc | null): RefundVerdict {
+/**
+ * A refund gives back what is neither charged nor held, one refund at a time. `wanted` null means all of it; a part
+ * must be worth `least`, because the seller pays the gas.
+ */
+export function judgeRefund(
+  ledger: SellerLedger,
+  voucher: Usdc,
+  wanted: Usdc | null,
+  least: Usdc,
+): RefundVerdict {
   if (ledger.refunding > 0n) return { kind: 'refuse', reason: 'busy' }
   if (ledger.withdrawing > 0n) return { kind: 'refuse', reason: 'withdrawing' }
   if (voucher < ledger.charged || voucher > max(ledger.told, ledger.charged))
     return { kind: 'correct', stated: ledger.charged }
   const free = available(ledger) - ledger.charged - held(ledger)
   const amount = wanted === null ? free : min(wanted, free)
+  if (amount < free && amount < least) return { kind: 'refuse', reason: 'too_little' }
   return amount > 0n ? { kind: 'refund', amount } : { kind: 'refuse', reason: 'nothing' }
 }
 

@@ -27,6 +27,7 @@ export class OfferBook {
   list(signed: SignedOffer, engineModel: string, engineIndex: number): void {
     const { model } = signed.details
     const before = this.#current.get(model)
+    for (const [hash, { untilMs }] of this.#replaced) if (untilMs < this.#now()) this.#replaced.delete(hash)
     if (before !== undefined) {
       this.#replaced.set(before.signed.hash, { listing: before, untilMs: this.#now() + replacedPayableMs })
     }

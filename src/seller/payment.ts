@@ -9,7 +9,12 @@ import {
 } from '../wire/batch-settlement.ts'
 import type { Curve } from '../wire/curve.ts'
 import type { Digests } from '../wire/digests.ts'
-import { parsePaymentIdentifier, parseRequestExtension, type RequestExtension } from '../wire/extension.ts'
+import {
+  parsePaymentIdentifier,
+  parseRequestExtension,
+  parseTermsExtension,
+  type RequestExtension,
+} from '../wire/extension.ts'
 import type { Hex } from '../wire/hex.ts'
 import { keccak256 } from '../wire/keccak.ts'
 import { verifyRequest } from '../wire/request.ts'
@@ -117,7 +122,10 @@ function judgeRequest(
 
 /** The offer that a payment says it was made for, so that one replaced a moment ago can still be paid. */
 export const namedOffer = (outer: PaymentPayload): Hex | null =>
-  tolerate(() => parseRequestExtension(outer.extensions))?.offerHash ?? null
+  tolerate(() => parseRequestExtension(outer.extensions))?.offerHash ??
+  // Stock clients echo what the 402 offered.
+  tolerate(() => parseTermsExtension(outer.extensions))?.offerHash ??
+  null
 
 /** An extension of a shape we do not know is no extension of ours. */
 function tolerate<T>(parse: () => T): T | null {

@@ -16,6 +16,8 @@ export interface RefundParts {
   /** Claims what is charged and refunds, in one transaction; the same nonce is never sent twice. */
   sendRefund: (entry: Entry, amount: Usdc, nonce: bigint) => Promise<RefundOutcome>
   readChain: (channelId: Hex) => Promise<ChainFacts>
+  /** the smallest part of a balance that is worth a transaction */
+  leastRefund: Usdc
   log: Log
 }
 
@@ -34,7 +36,12 @@ export async function refund(
   if (entry.refundRunning) return { kind: 'refuse', reason: refusals.busy }
   // The outcome of an earlier one is not known: it goes on where it stopped.
   if (entry.ledger.refunding > 0n) return execute(entry, parts)
-  const verdict = judgeRefund(entry.ledger, payload.voucher.maxClaimable, payload.amount ?? null)
+  const verdict = judgeRefund(
+    entry.ledger,
+    payload.voucher.maxClaimable,
+    payload.amount ?? null,
+    parts.leastRefund,
+  )
   if (verdict.kind === 'correct') {
     tellStated(entry.ledger, verdict.stated)
     return { kind: 'refuse', reason: batchErrors.cumulativeAmountMismatch, entry }
@@ -55,6 +62,7 @@ const refusals = {
   busy: batchErrors.channelBusy,
   withdrawing: batchErrors.channelBusy,
   nothing: batchErrors.refundNoBalance,
+  too_little: batchErrors.refundAmountInvalid,
 }
 
 /** Finishes refunds that an earlier run reserved. */
@@ -94,6 +102,7 @@ async function executeOnce(entry: Entry, parts: RefundParts): Promise<RefundAnsw
 
 async function settle(entry: Entry, chain: ChainFacts, parts: RefundParts): Promise<void> {
   endRefund(entry.ledger, chain.balance)
+  entry.refundNonce = chain.refundNonce
   await parts.book.adoptChain(entry, chain)
 }
 

@@ -3,7 +3,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
 import type { Usage } from '../wire/price.ts'
 import type { Backend } from './backend.ts'
-import type { Delivered } from './channel-entry.ts'
+import { nothingDelivered, type Delivered } from './channel-entry.ts'
 import type { GateAnswer, GateParts } from './gate.ts'
 import type { ReplyCache } from './reply-cache.ts'
 import type { TokenCounter } from './tokens.ts'
@@ -12,6 +12,8 @@ export interface ServeParts extends GateParts {
   backends: readonly Backend[]
   replies: ReplyCache
   countTokens: () => Promise<TokenCounter>
+  /** how long a client may take nothing of its stream */
+  readerTimeoutMs: number
   log: Log
   now: Clock
 }
@@ -26,3 +28,13 @@ export const delivered = (responseHash: Delivered['responseHash'], usage: Usage)
   cachedTokens: usage.cachedTokens,
   outputTokens: usage.outputTokens,
 })
+
+/** The engine gave nothing: the row closes at 0, if not now then as soon as the disk takes it. */
+export async function closeAtNothing(serving: Serving, parts: ServeParts): Promise<void> {
+  if (serving.kind === 'free') return
+  const { entry, id } = serving
+  await parts.book.finish(entry, id, 0n, nothingDelivered).catch((error: unknown) => {
+    parts.log.error({ error, request: id }, 'a request without an answer could not be closed yet')
+    void parts.book.finishLater(entry, id, 0n, nothingDelivered)
+  })
+}

@@ -2,20 +2,23 @@
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import { crashPoint } from '../base/crash.ts'
-import { asOpenSeedError } from '../base/errors.ts'
+import { asOpenSeedError, OpenSeedError } from '../base/errors.ts'
 import { createKeccak } from '../wire/keccak.ts'
 import { errorEvent } from '../wire/openai-error.ts'
 import { chargeFor } from '../wire/price.ts'
 import { SseSplitter, type SseEvent } from '../wire/sse.ts'
 import { paymentResponseComment, paymentResponseHeader } from '../wire/x402.ts'
 import type { EngineReply } from './backend.ts'
-import { finalsFor } from './finals.ts'
+import type { Entry } from './channel-entry.ts'
+import { finalsAlong } from './finals.ts'
 import type { PaidCall } from './gate.ts'
 import { StreamMeter } from './meter.ts'
-import { delivered, type ServeParts, type Serving } from './serve-parts.ts'
+import { closeAtNothing, delivered, type ServeParts, type Serving } from './serve-parts.ts'
 import { settlementHeader } from './settlement-response.ts'
 
 const journalEveryMs = 1000
+// Well before the shortest withdraw delay ends: what runs must be charged and claimed by then.
+const longestLeavingMs = 600_000
 
 export async function streamReply(
   call: PaidCall,
@@ -26,19 +29,27 @@ export async function streamReply(
   signal: AbortSignal,
 ): Promise<void> {
   const { offer, details } = serving.listing.signed
+  const countTokens = await parts.countTokens().catch(async (error: unknown) => {
+    engine.body.destroy()
+    await closeAtNothing(serving, parts)
+    throw error
+  })
   const meter = new StreamMeter({
     offer,
     ceiling: serving.ceiling.amount,
     bounds: serving.ceiling,
     wantsUsage: call.chat.wantsUsage,
     request: call.chat.json,
-    countTokens: await parts.countTokens(),
+    countTokens,
   })
   const hash = createKeccak()
   const write = async (bytes: Buffer): Promise<void> => {
     hash.update(bytes)
-    if (!response.write(bytes) && !signal.aborted)
-      await once(response, 'drain', { signal }).catch(() => undefined)
+    if (response.write(bytes) || signal.aborted) return
+    const patience = AbortSignal.any([signal, AbortSignal.timeout(parts.readerTimeoutMs)])
+    await once(response, 'drain', { signal: patience }).catch(() => undefined)
+    // Who takes nothing for so long is gone, and must not keep a slot and its hold.
+    if (patience.aborted) response.destroy()
   }
   let broken: unknown = null
   try {
@@ -72,7 +83,7 @@ export async function streamReply(
   crashPoint('seller.finished')
   if (signal.aborted) return
   if (unanswered !== null) throw asOpenSeedError(unanswered)
-  const finals = await finalsFor(parts.book, entry, request?.unresolved ?? [])
+  const finals = await finalsAlong(parts.book, entry, request?.unresolved ?? [])
   const settlement = settlementHeader(parts.seller.network.caip2, serving, {
     chargedAmount: receipt.receipt.charged,
     cumulative: receipt.receipt.cumulative,
@@ -154,9 +165,11 @@ function journalOf(serving: Serving, meter: StreamMeter, parts: ServeParts): () 
   if (serving.kind === 'free') return () => undefined
   const { entry, id, listing, ceiling } = serving
   const { offer, details } = listing.signed
-  let nextMs = parts.now() + journalEveryMs
+  const startedMs = parts.now()
+  let nextMs = startedMs + journalEveryMs
   return () => {
     if (parts.now() < nextMs) return
+    if (entry.ledger.withdrawing > 0n && parts.now() - startedMs > longestLeavingMs) throw leaving(entry)
     nextMs = parts.now() + journalEveryMs
     // Of the output alone: after a crash the receipt has to explain the charge, and knows nothing of the prompt.
     const { outputTokens } = meter.leastUsage()
@@ -164,3 +177,8 @@ function journalOf(serving: Serving, meter: StreamMeter, parts: ServeParts): () 
     parts.book.journal(entry, id, chargeFor(proven, offer, details.min, ceiling.amount))
   }
 }
+
+const leaving = ({ id }: Entry): OpenSeedError =>
+  new OpenSeedError('channel_underfunded', {
+    message: `Channel ${id} is being withdrawn; its requests end within ten minutes.`,
+  })

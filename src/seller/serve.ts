@@ -11,10 +11,10 @@ import { readEngineError, readReplyBody, type EngineReply } from './backend.ts'
 import { nothingDelivered } from './channel-entry.ts'
 import { refusalError } from './engine-error.ts'
 import { passGate, type GateAnswer, type PaidCall } from './gate.ts'
-import { finalsFor } from './finals.ts'
+import { finalsAlong } from './finals.ts'
 import { tell } from './ledger.ts'
 import { meterReply } from './meter-reply.ts'
-import { delivered, type ServeParts, type Serving } from './serve-parts.ts'
+import { closeAtNothing, delivered, type ServeParts, type Serving } from './serve-parts.ts'
 import { settlementHeader } from './settlement-response.ts'
 import { streamReply } from './serve-stream.ts'
 
@@ -27,8 +27,10 @@ export async function serve(
 ): Promise<void> {
   const answer = await passGate(call, parts, signal)
   if (answer.kind === 'pay') return demandPayment(answer, response)
-  if (answer.kind === 'repeated')
+  if (answer.kind === 'repeated') {
+    await answer.closed.stored
     return parts.replies.repeat(answer.closed, response, parts.seller.network.caip2)
+  }
   try {
     const engine = await callEngine(call, answer, parts, signal)
     if (call.chat.stream) await streamReply(call, answer, engine, response, parts, signal)
@@ -88,13 +90,13 @@ async function plainReply(
     throw error
   })
   crashPoint('seller.finished')
-  const finals = await finalsFor(parts.book, entry, request?.unresolved ?? [])
+  parts.replies.keep(receipt, body)
+  const finals = await finalsAlong(parts.book, entry, request?.unresolved ?? [])
   const settlement = settlementHeader(parts.seller.network.caip2, serving, {
     ...told,
     receipt: request === null ? null : receipt,
     finals,
   })
-  parts.replies.keep(receipt, body)
   send(response, 200, { [paymentResponseHeader]: settlement }, body)
   crashPoint('seller.answered')
 }
@@ -121,16 +123,6 @@ async function readPlain(
     await closeAtNothing(serving, parts)
     throw error
   }
-}
-
-/** The engine gave nothing: the row closes at 0, if not now then as soon as the disk takes it. */
-export async function closeAtNothing(serving: Serving, parts: ServeParts): Promise<void> {
-  if (serving.kind === 'free') return
-  const { entry, id } = serving
-  await parts.book.finish(entry, id, 0n, nothingDelivered).catch((error: unknown) => {
-    parts.log.error({ error, request: id }, 'a request without an answer could not be closed yet')
-    void parts.book.finishLater(entry, id, 0n, nothingDelivered)
-  })
 }
 
 function demandPayment(answer: Extract<GateAnswer, { kind: 'pay' }>, response: ServerResponse): void {

@@ -206,7 +206,7 @@ export class World {
       return
     }
     if (message.epoch !== this.epoch) return
-    const verdict = seller.judgeRefund(this.seller, message.voucher, message.amount)
+    const verdict = seller.judgeRefund(this.seller, message.voucher, message.amount, 1n)
     if (verdict.kind !== 'refund') {
       return this.send({ to: 'buyer', kind: 'refunded', asked: message.amount, moved: 0n, epoch: this.epoch })
     }
