@@ -136,7 +136,7 @@ describe('an answered request', () => {
       fill()
     })
     // The idle deadline must not fire while it is the reader that waits.
-    const reply = await client.request(get({ idleTimeoutMs: 60 }))
+    const reply = await client.request(get({ idleTimeoutMs: 500 }))
     const reader = reply.body[Symbol.asyncIterator]() as AsyncIterator<Buffer>
     await reader.next()
     let seen = -1
@@ -145,7 +145,7 @@ describe('an answered request', () => {
       () => {
         stillFor = seen === sent ? stillFor + 1 : 0
         seen = sent
-        return stillFor === 6
+        return stillFor === 30
       },
       { interval: 20 },
     )
