@@ -60,7 +60,11 @@ function failuresOf({ status, assertionResults }: VitestReport['testResults'][nu
 }
 
 async function runForge(): Promise<Count> {
-  const { code, output } = await run('node', ['scripts/forge.ts', 'test'], deep ? { FOUNDRY_PROFILE: 'deep' } : {})
+  const { code, output } = await run(
+    'node',
+    ['scripts/forge.ts', 'test'],
+    deep ? { FOUNDRY_PROFILE: 'deep' } : {},
+  )
   const summary = /(\d+) tests passed, (\d+) failed, (\d+) skipped/.exec(stripVTControlCharacters(output))
   const [passed = 0, failed = 0, skipped = 0] = (summary ?? []).slice(1).map(Number)
   return { passed, failed: code === 0 ? 0 : Math.max(1, failed), skipped }

@@ -4,20 +4,10 @@ import { openTestBuyer, newWallet, settled, chatBody } from '../fixtures/buyer.t
 import { accounts, openTestChain } from '../fixtures/chain.ts'
 import { startScriptedEngine } from '../fixtures/scripted-engine.ts'
 import { openTestSeller } from '../fixtures/seller.ts'
+import { seeded } from '../fixtures/seeded.ts'
 
 const requests = 1000
 const concurrent = 32
-
-/** A seeded generator (mulberry32), so that a failing run can be repeated. */
-function seeded(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-  }
-}
 
 /** One request: how the client asks, what befalls the engine, and after how many bytes the client leaves. */
 function randomOrder(random: () => number) {

@@ -28,7 +28,9 @@ afterAll(async () => {
 /** With `rpc` the client can read the chain, as it must to recover a channel it forgot. */
 function openStockClient(salt: `0x${string}`, rpc = false) {
   const account = privateKeyToAccount(accounts.payer.key)
-  const signer = rpc ? toClientEvmSigner(account, createPublicClient({ transport: http(chain.url) })) : account
+  const signer = rpc
+    ? toClientEvmSigner(account, createPublicClient({ transport: http(chain.url) }))
+    : account
   const scheme = new BatchSettlementEvmScheme(signer, { salt })
   const statuses: number[] = []
   const counting: typeof fetch = async (input, init) => {

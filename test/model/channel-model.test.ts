@@ -4,19 +4,9 @@ import * as seller from '../../src/seller/ledger.ts'
 import { StockWorld } from './stock-world.ts'
 import { Violation, World, type Rules } from './world.ts'
 import { loadMutant, mutants } from './mutants.ts'
+import { seeded } from '../fixtures/seeded.ts'
 
 const honest: Rules = { buyer, seller }
-
-/** A small seeded generator (mulberry32), so that a failing history can be run again. */
-function seeded(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-  }
-}
 
 /** Runs random histories until one violates an invariant; null when none does. */
 function findViolation(rules: Rules, histories: number, steps: number): string | null {
