@@ -35,6 +35,13 @@ export interface BookParts {
   log: Log
 }
 
+export interface FinishHooks {
+  /** changes the ledger further, in the same row */
+  beforeCommit?: () => void
+  /** runs before anybody who waits for this final goes on */
+  committed?: (receipt: SignedReceipt) => void
+}
+
 const rememberClosedSec = 10 * 60
 const mostRetryMs = 10_000
 
@@ -128,7 +135,7 @@ export class ChannelBook {
     id: Hex,
     cost: Usdc,
     delivered: Delivered,
-    beforeCommit?: () => void,
+    hooks: FinishHooks = {},
   ): Promise<SignedReceipt> {
     await entry.reloading
     const request = entry.running.get(id)
@@ -137,7 +144,7 @@ export class ChannelBook {
       throw new OpenSeedError('internal_error', { message: `Request ${id} is not running.` })
     }
     entry.running.delete(id)
-    beforeCommit?.()
+    hooks.beforeCommit?.()
     const receipt = this.#parts.signReceipt({
       channelId: entry.id,
       requestId: id,
@@ -157,7 +164,9 @@ export class ChannelBook {
       closedAtMs: this.#parts.now(),
       streamed: request.streamed,
     }
-    const write = this.#parts.store.run('finish', { channel: this.#nextRow(entry), request: closing })
+    const write = this.#parts.store
+      .run('finish', { channel: this.#nextRow(entry), request: closing })
+      .then(() => hooks.committed?.(receipt))
     this.#remember(entry, id, request, receipt, write)
     await this.#commit(entry, write)
     return receipt

@@ -8,6 +8,7 @@ import { keccak256 } from '../wire/keccak.ts'
 import { chargeFor, type Usage } from '../wire/price.ts'
 import { paymentRequiredHeader, paymentResponseHeader, encodeHeader } from '../wire/x402.ts'
 import { readEngineError, readReplyBody, type EngineReply } from './backend.ts'
+import type { FinishHooks } from './channel-book.ts'
 import { nothingDelivered } from './channel-entry.ts'
 import { refusalError } from './engine-error.ts'
 import { passGate, type GateAnswer, type PaidCall } from './gate.ts'
@@ -84,13 +85,16 @@ async function plainReply(
         : { chargedAmount: cost, cumulative: entry.ledger.charged }
   }
   const outcome = delivered(keccak256(body), usage)
-  const receipt = await parts.book.finish(entry, id, cost, outcome, tellStock).catch((error: unknown) => {
+  const hooks: FinishHooks = {
+    beforeCommit: tellStock,
+    committed: (signed) => parts.replies.keep(signed, body),
+  }
+  const receipt = await parts.book.finish(entry, id, cost, outcome, hooks).catch((error: unknown) => {
     // The reply is not sent without its receipt: nothing was delivered.
     void parts.book.finishLater(entry, id, 0n, nothingDelivered)
     throw error
   })
   crashPoint('seller.finished')
-  parts.replies.keep(receipt, body)
   const finals = await finalsAlong(parts.book, entry, request?.unresolved ?? [])
   const settlement = settlementHeader(parts.seller.network.caip2, serving, {
     ...told,
