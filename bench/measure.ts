@@ -2,6 +2,7 @@ import { describeMachine } from './machine.ts'
 import { readGas } from './gas.ts'
 import { measureAdmission } from './micro/admission.ts'
 import { measureCurve } from './micro/curve.ts'
+import { measureRegistry } from './micro/registry.ts'
 import { measureWriter } from './micro/writer.ts'
 import { readLedger } from './ledger.ts'
 import { plain, stream, type Load } from './requests.ts'
@@ -72,6 +73,7 @@ export async function measureAll({ quick, profile, note }: BenchOptions): Promis
     curve: measureCurve(extent.microMs),
     admission: await measureAdmission(stage.folder, extent.microMs / 10),
     writer: await measureWriter(stage.folder, extent.microMs),
+    registry: await measureRegistry(extent.microMs),
   }
   const { rounds, windowMs } = extent
   const gas = await readGas()

@@ -49,6 +49,21 @@ export interface MicroResults {
   curve: { operation: string; nativeUs: number; pureUs: number }[]
   admission: { verifyCpuUs: number; concurrency: number; cpuUs: number; perSec: number }
   writer: { inFlight: number; opsPerSec: number; opsPerGroup: number }[]
+  registry: RegistryResults
+}
+
+/** Of a registry that lists many sellers of one model. */
+export interface RegistryResults {
+  sellers: number
+  /** Of one seller's record, on average. */
+  recordBytes: number
+  heapMiB: number
+  /** Microseconds of CPU: the twenty cheapest, as JSON. */
+  top20Us: number
+  /** The same where no seller passes a filter. */
+  scanUs: number
+  /** Heartbeats read, judged and taken by one thread. */
+  beatsPerSec: number
 }
 
 export interface StartUpResults {

@@ -70,6 +70,19 @@ export function sectionsOf(results: BenchResults): Section[] {
       ),
     },
     {
+      title: `A registry of ${number(micro.registry.sellers)} sellers of one model`,
+      table: layOut(
+        ['what', 'amount'],
+        [
+          ['the 20 cheapest as JSON, CPU µs', number(micro.registry.top20Us)],
+          ['a filter that no seller passes, CPU µs', number(micro.registry.scanUs)],
+          ['heartbeats verified per second of one core', number(micro.registry.beatsPerSec)],
+          ['bytes of a record', number(micro.registry.recordBytes, 0)],
+          ['heap of all, MiB', number(micro.registry.heapMiB, 0)],
+        ],
+      ),
+    },
+    {
       title: 'Gas of a whole transaction',
       table: layOut(
         ['operation', 'gas', 'gas a claim'],

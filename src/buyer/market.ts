@@ -1,18 +1,24 @@
-/** The sellers a buyer was told of: what they offer, how they do, and why a model cannot be had. */
+/** The sellers a buyer was told of or has found: what they offer and how they do. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
 import { OpenSeedError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { normaliseSellerUrl, type SellerClient } from '../net/seller-client.ts'
 import type { SellerTerms } from '../wire/terms.ts'
+import type { AnnouncedSeller } from './announced.ts'
+import { explainNone, type Discovery } from './explain-none.ts'
 import type { ModelListing } from './exchange-types.ts'
 import { afterReport, freshHealth, type SellerHealth, type SellerReport } from './health.ts'
-import { nearNames } from './near-names.ts'
 import type { Candidate } from './route.ts'
 import { SellerEntry } from './seller-entry.ts'
 import type { TermsRules } from './terms-check.ts'
+import { chooseWarm } from './warm-set.ts'
 
 export interface MarketOptions extends TermsRules {
+  /** Sellers the user named; whoever answers there is trusted to be the one. */
   urls: readonly string[]
+  /** Where else sellers may come from; absent when nothing is asked. */
+  discovery?: Discovery
   clientFor: (url: string) => SellerClient
   /** Terms as JSON text, kept for the next start. */
   saveTerms: (url: string, terms: string, atMs: number) => Promise<unknown>
@@ -22,7 +28,9 @@ export interface MarketOptions extends TermsRules {
 }
 
 export interface Market {
-  /** Lowest price of each model that can be bought now, by name. */
+  /** What registries announce, all of it; replaces what was announced before. Told sellers are not touched. */
+  setSellers(sellers: readonly AnnouncedSeller[]): void
+  /** Lowest price of each model that is offered or announced, by name. */
   listModels(): ModelListing[]
   /**
    * Offers of this model that can be paid now. With known terms it answers at once; else it waits for the sellers, a
@@ -38,15 +46,31 @@ export interface Market {
   close(): Promise<void>
 }
 
+// A registry that is slow must not hold a client that could go elsewhere; with the terms' 2 s it is still bearable.
+const discoverWithinMs = 1200
+const mostRetired = 256
+
 /** Starts with what was stored; asks the sellers in the background. An unreachable seller is no error here. */
 export async function openMarket(options: MarketOptions): Promise<Market> {
-  const { now } = options
-  const urls = new Set(options.urls.map(normaliseSellerUrl))
-  const sellers = new Map(
-    [...urls].map((url) => [url, new SellerEntry({ ...options, client: options.clientFor(url) })]),
-  )
+  const { now, discovery } = options
+  const told = new Set(options.urls.map(normaliseSellerUrl))
+  const announced = new Map<string, AnnouncedSeller[]>()
+  /** Sellers whose terms we have or want. Those no longer announced stay for what still runs there. */
+  const entries = new Map<string, SellerEntry>()
+  const wanted = new Set<string>()
   const health = new Map<string, SellerHealth>()
-  for (const { url, terms, atMs } of await options.loadTerms()) sellers.get(url)?.remember(terms, atMs)
+  const stored = new Map((await options.loadTerms()).map((row) => [row.url, row]))
+
+  function enter(url: string): SellerEntry {
+    const known = entries.get(url)
+    if (known !== undefined) return known
+    const identities = () => (told.has(url) ? null : (announced.get(url) ?? []))
+    const entry = new SellerEntry({ ...options, identities, client: options.clientFor(url) })
+    const row = stored.get(url)
+    if (row !== undefined) entry.remember(row.terms, row.atMs)
+    entries.set(url, entry)
+    return entry
+  }
 
   const report = (url: string, seen: SellerReport) => {
     health.set(url, afterReport(health.get(url) ?? freshHealth, seen, now()))
@@ -57,109 +81,137 @@ export async function openMarket(options: MarketOptions): Promise<Market> {
     if (seller.failure !== null) report(seller.url, { kind: 'failed' })
   }
 
+  const isActive = (url: string) => told.has(url) || announced.has(url)
+  const active = () => [...entries.values()].filter(({ url }) => isActive(url))
+
+  function warm(): void {
+    const sellers = [...announced.values()].flat()
+    for (const { url } of chooseWarm(sellers, wanted)) enter(url)
+  }
+
   function refreshStale(): void {
-    for (const seller of sellers.values()) {
+    for (const seller of active()) {
       const isCooling = (health.get(seller.url)?.coolUntilMs ?? 0) > now()
       if (seller.needsRefresh() && !isCooling) void refresh(seller)
     }
   }
 
-  const allCandidates = () => [...sellers.values()].flatMap((seller) => seller.candidates())
-  const offersOf = (model: string) =>
-    allCandidates().filter(({ signedOffer }) => signedOffer.details.model === model)
+  function retire(): void {
+    const retired = [...entries.keys()].filter((url) => !isActive(url))
+    for (const url of retired.slice(0, -mostRetired)) {
+      void entries.get(url)?.stop()
+      entries.delete(url)
+      health.delete(url)
+    }
+  }
 
+  const candidatesOf = (seller: SellerEntry) => {
+    const isFull = announced.get(seller.url)?.every((one) => one.isFull) ?? false
+    return seller.candidates().map((candidate) => ({ ...candidate, isFull }))
+  }
+  const offersOf = (model: string) =>
+    active()
+      .flatMap(candidatesOf)
+      .filter(({ signedOffer }) => signedOffer.details.model === model)
+
+  /** Sellers of a model of which we keep no terms yet; from now on we do. */
+  function want(model: string): void {
+    const isAnnounced = [...announced.values()].some((sellers) =>
+      sellers.some(({ models }) => models?.some(({ id }) => id === model)),
+    )
+    if (wanted.has(model) || !isAnnounced) return
+    wanted.add(model)
+    warm()
+  }
+
+  async function waitForOffers(model: string): Promise<Candidate[]> {
+    const waiting = new Set<Promise<void>>()
+    // Nobody to go to: now a seller that failed lately is worth asking too.
+    for (const seller of active()) {
+      if (!seller.needsRefresh()) continue
+      const asked: Promise<void> = refresh(seller).then(() => void waiting.delete(asked))
+      waiting.add(asked)
+    }
+    let found = offersOf(model)
+    while (found.length === 0 && waiting.size > 0) {
+      await Promise.race(waiting)
+      found = offersOf(model)
+    }
+    return found
+  }
+
+  for (const url of told) enter(url)
   refreshStale()
   return {
+    setSellers(sellers) {
+      const before = new Map(announced)
+      announced.clear()
+      for (const seller of sellers) announced.set(seller.url, [...(announced.get(seller.url) ?? []), seller])
+      for (const [url, ones] of announced) {
+        if (before.has(url) && names(before.get(url)!) !== names(ones)) entries.get(url)?.recheck()
+      }
+      warm()
+      retire()
+      refreshStale()
+    },
     listModels() {
       refreshStale()
-      return summariseModels(allCandidates())
+      return summariseModels(active().flatMap(candidatesOf), [...announced.values()].flat())
     },
     async candidates(model) {
+      want(model)
       refreshStale()
-      let found = offersOf(model)
-      const waiting = new Set<Promise<void>>()
-      if (found.length === 0) {
-        // Nobody to go to: now a seller that failed lately is worth asking too.
-        for (const seller of sellers.values()) {
-          if (!seller.needsRefresh()) continue
-          const asked: Promise<void> = refresh(seller).then(() => void waiting.delete(asked))
-          waiting.add(asked)
-        }
-      }
-      while (found.length === 0 && waiting.size > 0) {
-        await Promise.race(waiting)
-        found = offersOf(model)
-      }
+      let found: Candidate[] = offersOf(model)
       if (found.length > 0) return found
-      throw explainNone(model, [...sellers.values()])
+      if (announced.size === 0 && discovery !== undefined) {
+        await Promise.race([discovery.ready(), sleep(discoverWithinMs, undefined, { ref: false })])
+        want(model)
+      }
+      found = await waitForOffers(model)
+      if (found.length > 0) return found
+      throw explainNone(model, active(), discovery)
     },
     client(url) {
-      const seller = sellers.get(url)
+      const seller = entries.get(url)
       if (seller === undefined)
         throw new OpenSeedError('no_seller', { message: `${url} is not a seller of this node.` })
       return seller.client
     },
-    terms: (url) => sellers.get(url)?.terms ?? null,
+    terms: (url) => entries.get(url)?.terms ?? null,
     health: () => health,
     report,
     async close() {
-      await Promise.all([...sellers.values()].map((seller) => seller.close()))
+      await Promise.all([...entries.values()].map((seller) => seller.close()))
     },
   }
 }
 
-function summariseModels(candidates: readonly Candidate[]): ModelListing[] {
-  const models = new Map<string, ModelListing>()
-  for (const { signedOffer } of candidates) {
-    const { offer, details } = signedOffer
-    const known = models.get(details.model)
-    const sellers = (known?.sellers ?? 0) + 1
-    const isCheaper = known === undefined || offer.priceIn + offer.priceOut < known.priceIn + known.priceOut
-    const { maxContext, maxOutput, priceIn, priceOut } = isCheaper ? offer : known
-    models.set(details.model, { id: details.model, sellers, maxContext, maxOutput, priceIn, priceOut })
-  }
-  return [...models.values()].toSorted((a, b) => (a.id < b.id ? -1 : 1))
-}
+const names = (sellers: readonly AnnouncedSeller[]) =>
+  sellers
+    .map(({ payTo, authorizer }) => `${payTo} ${authorizer}`)
+    .toSorted()
+    .join()
 
-function explainNone(model: string, sellers: readonly SellerEntry[]): OpenSeedError {
-  if (sellers.length === 0) {
-    return new OpenSeedError('no_seller', {
-      message: 'This node knows no seller.',
-      hint: 'Start it with one: openseed buy --seller http://host:8403',
-    })
+/** Signed offers first; what is only announced counts where a seller's own terms are not known yet. */
+function summariseModels(
+  candidates: readonly Candidate[],
+  announced: readonly AnnouncedSeller[],
+): ModelListing[] {
+  const models = new Map<string, ModelListing>()
+  const add = (listing: Omit<ModelListing, 'sellers'>) => {
+    const known = models.get(listing.id)
+    const sellers = (known?.sellers ?? 0) + 1
+    const isCheaper =
+      known === undefined || listing.priceIn + listing.priceOut < known.priceIn + known.priceOut
+    models.set(listing.id, { ...(isCheaper ? listing : known), sellers })
   }
-  const reasons = sellers.flatMap(({ url, refused, failure }) => {
-    if (refused !== null) return [`${url} is refused: ${refused}.`]
-    return failure === null ? [] : [failure.message]
-  })
-  const details = { param: 'model', model }
-  const known = sellers.flatMap(({ terms }) => terms?.offers.map((signed) => signed.details.model) ?? [])
-  if (known.includes(model)) {
-    return new OpenSeedError('no_seller', {
-      message: [`The offers for the model "${model}" have expired and were not renewed.`, ...reasons].join(
-        ' ',
-      ),
-      hint: 'Check that the seller runs and that both clocks are right.',
-      details,
-    })
+  const known = new Set<string>()
+  for (const { sellerUrl, signedOffer } of candidates) {
+    const { offer, details } = signedOffer
+    const { maxContext, maxOutput, priceIn, priceOut } = offer
+    known.add(sellerUrl)
+    add({ id: details.model, maxContext, maxOutput, priceIn, priceOut })
   }
-  if (sellers.some((seller) => seller.failure === null && seller.terms !== null)) {
-    const near = nearNames(model, [...new Set(known)])
-    return new OpenSeedError('model_not_found', {
-      message: [`No seller in reach offers the model "${model}".`, ...reasons].join(' '),
-      hint:
-        near.length > 0
-          ? `Did you mean ${near.map((name) => `"${name}"`).join(', ')}?`
-          : 'GET /v1/models lists what can be bought.',
-      details: { ...details, near },
-    })
-  }
-  const isUnreachable = sellers.every(({ failure }) => failure !== null)
-  return new OpenSeedError(isUnreachable ? 'seller_unreachable' : 'no_seller', {
-    message: reasons.join(' '),
-    hint: isUnreachable
-      ? 'Check the address, and that `openseed sell` runs there.'
-      : 'Tell the node another seller with --seller.',
-    details,
-  })
+  for (const { url, models } of announced) if (!known.has(url)) for (const model of models ?? []) add(model)
+  return [...models.values()].toSorted((a, b) => (a.id < b.id ? -1 : 1))
 }

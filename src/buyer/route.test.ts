@@ -91,6 +91,15 @@ describe('the order of routes', () => {
     )
   })
 
+  test('takes a full seller after those with a free slot, and before those that cool down', () => {
+    const candidates = [candidateOf(1, 1), { ...candidateOf(2, 2), isFull: true }, candidateOf(3, 3)]
+    const ceilings = new Map([1, 2, 3].map((n) => [hashOf(n), ceilingOf(BigInt(n))]))
+    ceilings.set(hashOf(3), ceilingOf(9n))
+    const health = new Map([['http://s1', { failures: 1, coolUntilMs: nowMs + 1 }]])
+    const routes = chooseRoutes('m', candidates, health, ceilings, nowMs)
+    expect(routes.map(({ sellerUrl }) => sellerUrl)).toEqual(['http://s3', 'http://s2', 'http://s1'])
+  })
+
   test('leaves out other models and offers without a ceiling', () => {
     const candidates = [candidateOf(1, 1), candidateOf(2, 2, 'other'), candidateOf(3, 3)]
     const ceilings = new Map([

@@ -11,6 +11,8 @@ export interface Candidate {
   sellerUrl: string
   terms: SellerTerms
   signedOffer: SignedOffer
+  /** It announced that no slot is free. */
+  isFull?: boolean
 }
 
 export interface Route extends Candidate {
@@ -44,7 +46,10 @@ export function quoteCeilings(
   return ceilings
 }
 
-/** The cheapest ceiling first among the healthy; those that cool down last, the first to recover before the others. */
+/**
+ * The cheapest ceiling first among the healthy that have a free slot, then the full ones; those that cool down last, the
+ * first to recover before the others.
+ */
 export function chooseRoutes(
   model: string,
   candidates: readonly Candidate[],
@@ -68,6 +73,7 @@ export function chooseRoutes(
   return [...bySeller.values()].toSorted(
     (a, b) =>
       coolUntil(a) - coolUntil(b) ||
+      Number(a.isFull ?? false) - Number(b.isFull ?? false) ||
       compare(a.ceiling.amount, b.ceiling.amount) ||
       healthOf(a).failures - healthOf(b).failures ||
       compare(a.sellerUrl, b.sellerUrl),

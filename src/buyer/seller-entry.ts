@@ -7,11 +7,19 @@ import type { SellerClient } from '../net/seller-client.ts'
 import { parseJsonBody } from '../wire/chat.ts'
 import { encodeSellerTerms, parseSellerTerms, type SellerTerms } from '../wire/terms.ts'
 import type { Candidate } from './route.ts'
-import { changedIdentity, judgeTerms, type TermsRules } from './terms-check.ts'
+import {
+  changedIdentity,
+  isAnnounced,
+  judgeTerms,
+  type SellerIdentity,
+  type TermsRules,
+} from './terms-check.ts'
 
 interface SellerEntryParts extends TermsRules {
   client: SellerClient
   saveTerms: (url: string, terms: string, atMs: number) => Promise<unknown>
+  /** Whom registries announce at this address; null when the user named it, and it is whoever answers. */
+  identities: () => readonly SellerIdentity[] | null
   now: Clock
   log: Log
 }
@@ -60,7 +68,8 @@ export class SellerEntry {
   /** Offers that can be paid now. */
   candidates(): Candidate[] {
     const { terms } = this
-    if (terms === null) return []
+    const identities = this.#parts.identities()
+    if (terms === null || (identities !== null && !isAnnounced(terms, identities))) return []
     const nowSec = this.#parts.now() / 1000
     return terms.offers
       .filter(({ offer }) => offer.validUntilSec > nowSec)
@@ -78,7 +87,7 @@ export class SellerEntry {
   remember(text: string, atMs: number): void {
     const { log } = this.#parts
     try {
-      const verdict = judgeTerms(parseSellerTerms(JSON.parse(text)), this.#parts)
+      const verdict = this.#judge(parseSellerTerms(JSON.parse(text)))
       if (verdict.kind === 'refuse')
         return log.debug({ seller: this.url, reason: verdict.reason }, 'old terms dropped')
       this.#terms = verdict.terms
@@ -100,9 +109,19 @@ export class SellerEntry {
     return this.#refreshing
   }
 
-  async close(): Promise<void> {
+  /** What is expected of it changed: its terms are asked for again. */
+  recheck(): void {
+    this.#fetchedAtMs = -Infinity
+  }
+
+  /** Asks no more; the connections stay. */
+  async stop(): Promise<void> {
     this.#stop.abort(new OpenSeedError('shutting_down', { message: 'openseed is shutting down.' }))
     await this.#refreshing
+  }
+
+  async close(): Promise<void> {
+    await this.stop()
     await this.client.close()
   }
 
@@ -126,7 +145,7 @@ export class SellerEntry {
   async #adopt(fetched: SellerTerms): Promise<void> {
     const { log, now, saveTerms } = this.#parts
     this.#failure = null
-    const verdict = judgeTerms(fetched, this.#parts)
+    const verdict = this.#judge(fetched)
     if (verdict.kind === 'refuse') return this.#refuse(verdict.reason)
     // Whoever changes where money goes while we pay may not be whom we started with.
     const changed = this.#pinned && changedIdentity(this.#pinned, fetched)
@@ -145,6 +164,13 @@ export class SellerEntry {
     await saveTerms(this.url, text, this.#fetchedAtMs).catch((err: unknown) => {
       log.warn({ seller: this.url, err }, 'terms could not be stored')
     })
+  }
+
+  #judge(terms: SellerTerms): ReturnType<typeof judgeTerms> {
+    const identities = this.#parts.identities()
+    if (identities !== null && !isAnnounced(terms, identities))
+      return { kind: 'refuse', reason: 'its payTo or receiverAuthorizer is not the announced one' }
+    return judgeTerms(terms, this.#parts)
   }
 
   #refuse(reason: string): void {

@@ -2,6 +2,7 @@
 import { maxWithdrawDelaySec, minWithdrawDelaySec } from '../wire/channel.ts'
 import type { Curve } from '../wire/curve.ts'
 import type { Digests } from '../wire/digests.ts'
+import type { Address } from '../wire/hex.ts'
 import type { NetworkTerms } from '../wire/network.ts'
 import { verifyOffer, type SignedOffer } from '../wire/offer.ts'
 import type { SellerTerms } from '../wire/terms.ts'
@@ -10,6 +11,12 @@ export interface TermsRules {
   network: NetworkTerms
   digests: Digests
   curve: Curve
+}
+
+/** Who must be paid at a seller's address, and who must sign there. */
+export interface SellerIdentity {
+  payTo: Address
+  authorizer: Address
 }
 
 type TermsVerdict =
@@ -40,6 +47,13 @@ export function judgeTerms(terms: SellerTerms, { network, digests, curve }: Term
   if (offers.length === 0 && dropped > 0)
     return { kind: 'refuse', reason: 'none of its offers is signed by it' }
   return { kind: 'accept', terms: { ...terms, offers }, dropped }
+}
+
+/** Several nodes may claim one address; whoever answers there must be one of them. */
+export function isAnnounced(terms: SellerTerms, identities: readonly SellerIdentity[]): boolean {
+  return identities.some(
+    ({ payTo, authorizer }) => payTo === terms.payTo && authorizer === terms.receiverAuthorizer,
+  )
 }
 
 const identity = ['payTo', 'receiverAuthorizer', 'withdrawDelay', 'asset'] as const

@@ -7,12 +7,19 @@ import {
   addSettingOptions,
   flagValuesOf,
   logOption,
+  registryOption,
   rpcOption,
   type SettingOption,
 } from './setting-options.ts'
 
 export const buyOptions: readonly SettingOption[] = [
   { flags: '--seller <url>', key: 'buy.sellers', meaning: 'base URL of a seller (repeatable)', repeat: true },
+  registryOption,
+  {
+    flags: '--allow-private',
+    key: 'buy.allow_private',
+    meaning: 'take sellers in private networks from registries too',
+  },
   {
     flags: '--port <port>',
     key: 'buy.port',
@@ -55,6 +62,7 @@ async function runBuyer(context: Context, given: PasswordOptions): Promise<void>
         `Buying on ${facts.network} from wallet ${facts.payer}.`,
         `At most ${formatUsd(maxPerRequest)} a request, ${formatUsd(maxDepositPerSeller)} deposited per seller, ${formatUsd(maxPerDay)} a day.`,
         ...facts.sellers.map(({ url, models }) => `Seller ${url}: ${models.join(', ') || 'no models yet'}`),
+        ...facts.registries.map((registry) => `Sellers are found through ${registry}`),
         '',
         `Base URL: ${print.strong(facts.baseUrl)}`,
         `  export OPENAI_BASE_URL=${facts.baseUrl} OPENAI_API_KEY=openseed`,

@@ -10,7 +10,7 @@ export function addDemo(program: Command, open: OpenContext): void {
     .command('demo')
     .summary('buy and sell on a local chain, and account for every unit')
     .description(
-      'Start a chain, a seller and a buyer on this machine, chat for money, settle, and check the sums.',
+      'Start a chain, a registry, two sellers and a buyer on this machine, chat for money, let a seller die, settle, and check the sums.',
     )
     .option('--keep', 'leave it running with its base URL until Ctrl-C')
     .action((options: DemoOptions) => demo(open(), options))

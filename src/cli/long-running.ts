@@ -21,17 +21,22 @@ export async function openRunIo<Facts>(
   options: PasswordOptions,
   ready: (facts: Facts) => void,
 ): Promise<RunIo<Facts>> {
-  const { openLog, silentLog } = await import('../base/log.ts')
-  const { io, flags } = context
-  // Under --json stderr stays silent unless a level was asked for.
-  const asked = config.lines.some(({ key, origin }) => key === 'log_level' && origin !== 'default')
-  const log =
-    (flags.json || flags.quiet) && !asked ? silentLog : openLog({ level: config.logLevel, json: flags.json })
+  const { io } = context
+  const log = await openRunLog(context, config)
   if (config.network.warning) context.print.note(config.network.warning)
   const { readPassword } = await import('./password.ts')
   const chosen = await ensureWallet(context, config, options)
   let password = chosen === null ? undefined : Promise.resolve(chosen)
   return { log, ready, signal: io.signal, password: () => (password ??= readPassword(context, options)) }
+}
+
+/** The log of a long-running command. */
+export async function openRunLog({ flags }: Context, config: Config): Promise<Log> {
+  const { openLog, silentLog } = await import('../base/log.ts')
+  // Under --json stderr stays silent unless a level was asked for.
+  const asked = config.lines.some(({ key, origin }) => key === 'log_level' && origin !== 'default')
+  const silent = (flags.json || flags.quiet) && !asked
+  return silent ? silentLog : openLog({ level: config.logLevel, json: flags.json })
 }
 
 /** The first run makes the wallet by itself, when there is someone or something to give a password. */

@@ -1,10 +1,12 @@
 import { expect, test } from 'vitest'
 import { settingKeys } from '../config/settings.ts'
 import { buyOptions } from './buy.ts'
+import { registryOptions } from './registry.ts'
 import { sellFlags, sellOptions } from './sell.ts'
 
 test('every option stands for a setting that exists', () => {
-  for (const { key } of [...sellOptions, ...buyOptions]) expect(settingKeys).toContain(key)
+  for (const { key } of [...sellOptions, ...buyOptions, ...registryOptions])
+    expect(settingKeys).toContain(key)
 })
 
 test('a price is for all models, or for the one it names', () => {

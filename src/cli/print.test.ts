@@ -68,3 +68,31 @@ test('an error after the answer does not make a second value on stdout', () => {
   expect(written.stdout).toBe('{"ready":true}\n')
   expect(JSON.parse(written.stderr)).toEqual({ error: { code: 'engine_failed', message: 'It broke.' } })
 })
+
+test('a dim cell is as wide as it looks', () => {
+  const { print } = printTo({ columns: 80 })
+  const table = print.table(
+    [{ title: 'A' }, { title: 'B' }],
+    [
+      [{ text: 'claim?', dim: true }, 'b'],
+      ['sure', 'b'],
+    ],
+  )
+  expect(table.split('\n').slice(1)).toEqual(['\u001b[2mclaim?\u001b[22m  b', 'sure    b'])
+})
+
+test('frames replace each other on a terminal and follow each other in a pipe', () => {
+  const terminal = printTo({ columns: 80 })
+  terminal.print.frame('one')
+  terminal.print.frame('two')
+  expect(terminal.written.stdout).toBe('\u001b[H\u001b[Jone\n\u001b[H\u001b[Jtwo\n')
+  const pipe = printTo()
+  pipe.print.frame('one')
+  expect(pipe.written.stdout).toBe('one\n')
+})
+
+test('an error that points into what was typed shows where', () => {
+  const { print, written } = printTo()
+  print.error(new OpenSeedError('usage', { message: 'Bad.', details: { pointer: 'a bad\n  ^^^' } }))
+  expect(written.stderr).toBe('error Bad.\n    a bad\n      ^^^\n  code usage\n')
+})

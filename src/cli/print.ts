@@ -11,6 +11,9 @@ export interface Column {
   whole?: true
 }
 
+/** Dim: less certain than what stands beside it. */
+export type TableCell = string | { text: string; dim: boolean }
+
 export interface Print {
   /** The command's one answer: a JSON value under --json, text otherwise. */
   answer(value: unknown, text: () => string): void
@@ -18,7 +21,9 @@ export interface Print {
   note(text: string): void
   error(error: OpenSeedError): void
   /** Columns as wide as their content; cut to the terminal's width when there is a terminal. */
-  table(columns: readonly Column[], rows: readonly (readonly string[])[]): string
+  table(columns: readonly Column[], rows: readonly (readonly TableCell[])[]): string
+  /** An answer that is given again and again: on a terminal each takes the place of the one before. */
+  frame(text: string): void
   strong(text: string): string
 }
 
@@ -50,9 +55,14 @@ export function openPrint(io: Io, mode: PrintMode, terminal: Env['terminal']): P
       else io.stderr.write(errorText(error, mode.debug, (text) => paint(io.stderr, ['bold', 'red'], text)))
     },
     table(columns, rows) {
-      const lines = layOut(columns, rows, io.stdout.isTTY ? io.stdout.columns || 80 : Infinity)
+      const room = io.stdout.isTTY ? io.stdout.columns || 80 : Infinity
+      const lines = layOut(columns, rows, room, (text) => paint(io.stdout, 'dim', text))
       const [head = '', ...body] = lines
       return [paint(io.stdout, 'bold', head), ...body].join('\n')
+    },
+    frame(text) {
+      const clear = io.stdout.isTTY && !terminal.dumb ? '\u001b[H\u001b[J' : ''
+      io.stdout.write(clear + endLine(text))
     },
     strong: (text) => paint(io.stdout, 'bold', text),
   }
@@ -70,6 +80,8 @@ function errorBody({ code, message, hint, details }: OpenSeedError) {
 
 function errorText(error: OpenSeedError, debug: boolean, red: (text: string) => string): string {
   const lines = [`${red('error')} ${error.message}`]
+  const pointer = error.details?.['pointer']
+  if (typeof pointer === 'string') lines.push(...pointer.split('\n').map((line) => `    ${line}`))
   if (error.hint) lines.push(`  fix  ${error.hint}`)
   lines.push(`  code ${error.code}`)
   if (debug) {
@@ -79,9 +91,14 @@ function errorText(error: OpenSeedError, debug: boolean, red: (text: string) => 
   return endLine(lines.join('\n'))
 }
 
-function layOut(columns: readonly Column[], rows: readonly (readonly string[])[], room: number): string[] {
-  const table = [columns.map(({ title }) => title), ...rows]
-  const widths = columns.map((_, index) => Math.max(...table.map((row) => row[index]?.length ?? 0)))
+function layOut(
+  columns: readonly Column[],
+  rows: readonly (readonly TableCell[])[],
+  room: number,
+  dim: (text: string) => string,
+): string[] {
+  const table: (readonly TableCell[])[] = [columns.map(({ title }) => title), ...rows]
+  const widths = columns.map((_, index) => Math.max(...table.map((row) => textOf(row[index]).length)))
   const gaps = 2 * (columns.length - 1)
   let excess = widths.reduce((sum, width) => sum + width, gaps) - room
   while (excess > 0) {
@@ -94,8 +111,11 @@ function layOut(columns: readonly Column[], rows: readonly (readonly string[])[]
   return table.map((row) =>
     columns
       .map(({ align }, index) => {
-        const cell = shorten(row[index] ?? '', widths[index]!)
-        return align === 'right' ? cell.padStart(widths[index]!) : cell.padEnd(widths[index]!)
+        const cell = row[index]
+        const text = shorten(textOf(cell), widths[index]!)
+        const pad = ' '.repeat(widths[index]! - text.length)
+        const shown = typeof cell === 'object' && cell.dim ? dim(text) : text
+        return align === 'right' ? pad + shown : shown + pad
       })
       .join('  ')
       .trimEnd(),
@@ -103,6 +123,10 @@ function layOut(columns: readonly Column[], rows: readonly (readonly string[])[]
 }
 
 const leastWidth = 8
+
+function textOf(cell: TableCell | undefined): string {
+  return typeof cell === 'object' ? cell.text : (cell ?? '')
+}
 
 function widestOf(columns: readonly Column[], widths: readonly number[]): number {
   const candidates = widths.map((width, index) => (columns[index]?.whole ? -1 : width))

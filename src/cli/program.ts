@@ -7,6 +7,8 @@ import { addConfig } from './config.ts'
 import { addDemo } from './demo.ts'
 import { openContext, type Context, type GlobalFlags, type OpenContext } from './context.ts'
 import type { Io } from './io.ts'
+import { addSearch } from './search.ts'
+import { addRegistry } from './registry.ts'
 import { addSell } from './sell.ts'
 import { addVersion, description, version } from './version.ts'
 import { addWallet } from './wallet.ts'
@@ -42,7 +44,18 @@ export function buildProgram(io: Io): Program {
       getOutHelpWidth: () => io.stdout.columns ?? 100,
     })
 
-  for (const add of [addBuy, addSell, addChannels, addWallet, addDemo, addConfig, addVersion, addCompletion])
+  for (const add of [
+    addBuy,
+    addSell,
+    addRegistry,
+    addSearch,
+    addChannels,
+    addWallet,
+    addDemo,
+    addConfig,
+    addVersion,
+    addCompletion,
+  ])
     add(command, open)
   return { command, open }
 }

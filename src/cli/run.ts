@@ -1,7 +1,7 @@
 /** One run of openseed: arguments in, exit code out. Nothing here touches the process itself. */
 import { CommanderError, type Command } from 'commander'
 import { asOpenSeedError, OpenSeedError } from '../base/errors.ts'
-import { nearest } from '../config/suggest.ts'
+import { nearest } from '../base/nearest.ts'
 import { openContext } from './context.ts'
 import type { Io } from './io.ts'
 import { buildProgram } from './program.ts'

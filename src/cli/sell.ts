@@ -9,6 +9,7 @@ import {
   addSettingOptions,
   flagValuesOf,
   logOption,
+  registryOption,
   rpcOption,
   type SettingOption,
 } from './setting-options.ts'
@@ -49,6 +50,13 @@ export const sellOptions: readonly SettingOption[] = [
     flags: '--public-url <url>',
     key: 'sell.public_url',
     meaning: 'the URL under which buyers reach this seller',
+  },
+  registryOption,
+  { flags: '--region <name>', key: 'sell.region', meaning: 'where this seller is, as announced' },
+  {
+    flags: '--take-over',
+    key: 'sell.take_over',
+    meaning: 'announce although another seller does so with the same node key',
   },
   { flags: '--min-deposit <usd>', key: 'sell.min_deposit', meaning: 'the smallest deposit that is taken' },
   {
@@ -93,7 +101,11 @@ async function runSeller(context: Context, given: PasswordOptions): Promise<void
         '',
         models,
         '',
-        `Buyers start with: openseed buy --seller ${facts.url}`,
+        ...(facts.registries.length > 0
+          ? [
+              `Announced to ${facts.registries.join(', ')}. Buyers start with: openseed buy --registry ${facts.registries[0]}`,
+            ]
+          : [`Buyers start with: openseed buy --seller ${facts.url}`]),
       ].join('\n')
     })
   await runSell(config, await openRunIo(context, config, given, ready))

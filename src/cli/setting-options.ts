@@ -40,6 +40,14 @@ export const rpcOption: SettingOption = {
   repeat: true,
 }
 
+/** For who announces and who searches. */
+export const registryOption: SettingOption = {
+  flags: '--registry <url>',
+  key: 'registries',
+  meaning: 'a registry, by URL or by a domain whose DNS names some (repeatable)',
+  repeat: true,
+}
+
 export const logOption: SettingOption = {
   flags: '--log-level <level>',
   key: 'log_level',

@@ -152,3 +152,25 @@ test('a configuration cannot be changed after it was read', () => {
   expect(() => Object.assign(config.buy, { port: 1 })).toThrow(TypeError)
   expect(() => Object.assign(config.network.terms, { chainId: 1 })).toThrow(TypeError)
 })
+
+test('registries are URLs or domains, from anywhere a list may come from', async () => {
+  await writeToml('registries = ["https://a.example/", "OpenSeed.example"]\n')
+  expect(load().registries).toEqual(['https://a.example', 'openseed.example'])
+  expect(load({ OPENSEED_REGISTRIES: 'http://127.0.0.1:8404,b.example' }).registries).toEqual([
+    'http://127.0.0.1:8404',
+    'b.example',
+  ])
+  expect(() => load({ OPENSEED_REGISTRIES: 'not a registry' })).toThrow('or a domain')
+})
+
+test('sellers in private networks are taken on the local chain, and elsewhere only when told', () => {
+  expect(load().buy.allowPrivate).toBe(false)
+  expect(load({ OPENSEED_NETWORK: 'local' }).buy.allowPrivate).toBe(true)
+  expect(load({ OPENSEED_NETWORK: 'local', OPENSEED_BUY_ALLOW_PRIVATE: 'false' }).buy.allowPrivate).toBe(
+    false,
+  )
+  expect(load({}, { 'buy.allow_private': { flag: '--allow-private', value: true } }).buy.allowPrivate).toBe(
+    true,
+  )
+  expect(() => load({ OPENSEED_BUY_ALLOW_PRIVATE: 'perhaps' })).toThrow('true or false')
+})

@@ -8,7 +8,7 @@ import { networks, type NetworkPreset } from './networks.ts'
 import { isTable } from './parse-setting.ts'
 import { openBasePaths, pathsOf, type Paths } from './paths.ts'
 import { settingKeys, settings, type Setting } from './settings.ts'
-import { nearest } from './suggest.ts'
+import { nearest } from '../base/nearest.ts'
 
 /** What the command line says, by the setting's key, with the flag that said it. */
 export type FlagValues = Readonly<Record<string, { flag: string; value: unknown }>>
@@ -45,9 +45,11 @@ export function loadConfig(env: Env, flags: FlagValues = {}, homeFlag?: string) 
     network,
     paths,
     logLevel: read(settings.logLevel),
+    registries: read(settings.registries),
     buy: {
       port: read(settings.buyPort),
       sellers: read(settings.buySellers),
+      allowPrivate: read(settings.buyAllowPrivate) ?? network.name === 'local',
       maxPerRequest: read(settings.buyMaxPerRequest),
       maxDepositPerSeller: read(settings.buyMaxDeposit),
       maxPerDay: read(settings.buyMaxPerDay),
@@ -68,6 +70,9 @@ export function loadConfig(env: Env, flags: FlagValues = {}, homeFlag?: string) 
       maxConcurrency: read(settings.sellMaxConcurrency),
       payTo: read(settings.sellPayTo),
       publicUrl: read(settings.sellPublicUrl),
+      announce: read(settings.sellAnnounce),
+      takeOver: read(settings.sellTakeOver),
+      region: read(settings.sellRegion),
       withdrawDelaySec: read(settings.sellWithdrawDelay),
       minDeposit: read(settings.sellMinDeposit),
       claimIntervalSec: read(settings.sellClaimInterval),
@@ -76,11 +81,18 @@ export function loadConfig(env: Env, flags: FlagValues = {}, homeFlag?: string) 
       firstByteTimeoutSec: read(settings.sellFirstByte),
       idleTimeoutSec: read(settings.sellIdle),
     },
+    registry: {
+      listen: read(settings.registryListen),
+      peers: read(settings.registryPeers),
+      allowPrivate: read(settings.registryAllowPrivate) ?? network.name === 'local',
+      requestsPerSec: read(settings.registryRequestRate),
+      trustForwarded: read(settings.registryTrustForwarded),
+    },
     /** Every setting in the order of the list, for `openseed config list`. */
     lines,
   }
   checkDepositLimit(network, config.buy.maxDepositPerSeller)
-  for (const part of [paths, config.buy, config.sell, lines]) Object.freeze(part)
+  for (const part of [paths, config.buy, config.sell, config.registry, lines]) Object.freeze(part)
   return Object.freeze(config)
 }
 

@@ -56,6 +56,23 @@ export function httpUrl(input: unknown): string {
   throw unusable('an http:// or https:// URL')
 }
 
+/** A registry's URL, or a domain whose DNS names registries. */
+export function registryName(input: unknown): string {
+  if (typeof input === 'string' && /^(?:[a-z0-9-]{1,63}\.)+[a-z]{2,63}$/i.test(input))
+    return input.toLowerCase()
+  try {
+    return httpUrl(input)
+  } catch {
+    throw unusable('an http:// or https:// URL, or a domain')
+  }
+}
+
+export function boolean(input: unknown): boolean {
+  if (input === true || input === 'true') return true
+  if (input === false || input === 'false') return false
+  throw unusable('true or false')
+}
+
 /** A TOML array, a repeated flag, or a variable with commas. */
 export function listOf<T>(parse: (input: unknown) => T): (input: unknown) => readonly T[] {
   return (input) => {

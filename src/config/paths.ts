@@ -9,6 +9,7 @@ export interface Paths {
   /** What the buyer keeps: one folder per network, because a channel means nothing on another chain. */
   buyer: string
   seller: string
+  registry: string
 }
 
 /** Where things lie, before the network is known. */
@@ -52,5 +53,6 @@ export function pathsOf(base: BasePaths, networkName: string): Paths {
     keystore: base.keystore,
     buyer: join(base.state, 'buyer', networkName),
     seller: join(base.state, 'seller', networkName),
+    registry: join(base.state, 'registry', networkName),
   }
 }

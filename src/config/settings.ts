@@ -5,12 +5,14 @@ import { checksummed, type Address } from '../wire/hex.ts'
 import { networkNames, type NetworkName } from './networks.ts'
 import {
   address,
+  boolean,
   httpUrl,
   integer,
   listenAddress,
   listOf,
   modelTable,
   oneOf,
+  registryName,
   text,
   usd,
   type ListenAddress,
@@ -41,6 +43,11 @@ const list = <T>({ parse, show }: Shape<T>): Shape<readonly T[]> => ({
 const count = (min: number, max: number): Shape<number> => ({ parse: integer(min, max), show: String })
 const money: Shape<Usdc> = { parse: usd, show: formatUsd }
 const url: Shape<string> = { parse: httpUrl, show: maskUrl }
+const flag: Shape<boolean> = { parse: boolean, show: String }
+const registry: Shape<string> = {
+  parse: registryName,
+  show: (value) => (value.includes('://') ? maskUrl(value) : value),
+}
 const secret: Shape<string> = { parse: text, show: () => '********' }
 const wallet: Shape<Address> = { parse: address, show: checksummed }
 const listen: Shape<ListenAddress> = {
@@ -83,12 +90,24 @@ export const settings = {
     'info',
     `How much is logged: ${logLevels.join(', ')}.`,
   ),
+  registries: setting<readonly string[]>(
+    'registries',
+    list(registry),
+    [],
+    'Registries that sellers announce themselves to and buyers ask; a domain stands for those its DNS names.',
+  ),
   buyPort: setting('buy.port', count(0, 65_535), 8402, 'Port of the local API; 0 takes any free one.'),
   buySellers: setting<readonly string[]>(
     'buy.sellers',
     list(url),
     [],
     'Base URLs of the sellers to buy from.',
+  ),
+  buyAllowPrivate: setting<boolean | null>(
+    'buy.allow_private',
+    optional(flag),
+    null,
+    'Whether registries may name sellers in private networks; empty means on the local chain only.',
   ),
   buyMaxPerRequest: setting('buy.max_per_request', money, 50_000n, 'The most one request may cost.'),
   buyMaxDeposit: setting(
@@ -169,6 +188,19 @@ export const settings = {
     null,
     'The URL under which buyers reach this seller.',
   ),
+  sellAnnounce: setting('sell.announce', flag, true, 'Whether this seller is announced to the registries.'),
+  sellTakeOver: setting(
+    'sell.take_over',
+    flag,
+    false,
+    'Announce although another seller does so with the same node key.',
+  ),
+  sellRegion: setting<string | null>(
+    'sell.region',
+    optional({ parse: text, show: (name) => name }),
+    null,
+    'Where this seller is, as announced; for example eu-west.',
+  ),
   sellWithdrawDelay: setting(
     'sell.withdraw_delay_sec',
     count(900, 30 * day),
@@ -205,6 +237,36 @@ export const settings = {
     count(1, 3600),
     60,
     "The longest silence inside an engine's answer.",
+  ),
+  registryListen: setting<ListenAddress>(
+    'registry.listen',
+    listen,
+    { host: '127.0.0.1', port: 8404 },
+    'Where the registry listens, as host:port.',
+  ),
+  registryPeers: setting<readonly string[]>(
+    'registry.peers',
+    list(url),
+    [],
+    'Base URLs of registries to exchange news with.',
+  ),
+  registryAllowPrivate: setting<boolean | null>(
+    'registry.allow_private',
+    optional(flag),
+    null,
+    'Whether sellers in private networks are listed; empty means on the local chain only.',
+  ),
+  registryRequestRate: setting(
+    'registry.requests_per_sec',
+    count(1, 1_000_000),
+    50,
+    'How many requests a second one address may make for long; for a short time five times as many.',
+  ),
+  registryTrustForwarded: setting(
+    'registry.trust_forwarded',
+    flag,
+    false,
+    "Whether the last address in X-Forwarded-For is the client's: only behind a proxy that writes it.",
   ),
 } as const
 

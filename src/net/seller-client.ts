@@ -1,4 +1,5 @@
 /** One seller's HTTP connections. Every wait has a deadline, and every error says whether the seller may have seen the request. */
+import type { LookupFunction } from 'node:net'
 import { Pool } from 'undici'
 import { OpenSeedError } from '../base/errors.ts'
 import { PendingReply, type SellerReply, type SellerRequest } from './pending-reply.ts'
@@ -23,9 +24,12 @@ const maxReplyHeadBytes = 32 * 1024
 export function openSellerClient({
   url,
   connectTimeoutMs,
+  lookup,
 }: {
   url: string
   connectTimeoutMs: number
+  /** The system's unless told. */
+  lookup?: LookupFunction | undefined
 }): SellerClient {
   const base = normaliseSellerUrl(url)
   const { origin, pathname } = new URL(base)
@@ -34,7 +38,7 @@ export function openSellerClient({
     pipelining: 1,
     allowH2: false,
     maxHeaderSize: maxReplyHeadBytes,
-    connect: { timeout: connectTimeoutMs },
+    connect: { timeout: connectTimeoutMs, ...(lookup && { lookup }) },
     // PendingReply has its own deadlines: exact, and silent while the reader itself holds the stream back.
     headersTimeout: 0,
     bodyTimeout: 0,

@@ -19,6 +19,8 @@ import { openEscrow } from '../chain/escrow.ts'
 import { openOutbox } from '../chain/outbox.ts'
 import { openRpc } from '../chain/rpc.ts'
 import type { ConfirmationPolicy } from '../config/networks.ts'
+import type { ResolveTxt } from '../net/bootstrap.ts'
+import { guardedLookup, isPublicUrl } from '../net/guarded-lookup.ts'
 import { normaliseSellerUrl, openSellerClient, type SellerClient } from '../net/seller-client.ts'
 import { lockRole } from '../store/lock.ts'
 import { openWriter } from '../store/writer.ts'
@@ -28,6 +30,7 @@ import type { Address, Hex } from '../wire/hex.ts'
 import type { NetworkTerms } from '../wire/network.ts'
 import { buyerControl, findChannel, type BuyerMoney } from './buyer-control.ts'
 import { openControl } from './control.ts'
+import { openDiscovery } from './discovery.ts'
 import { outboxStoreOf } from './outbox-store.ts'
 
 export interface BuyerNodeOptions {
@@ -39,6 +42,11 @@ export interface BuyerNodeOptions {
   /** payer: holds the USDC, signs deposits, pays the gas of withdrawals. authorizer: signs vouchers and requests */
   keys: { payer: Hex; authorizer: Hex }
   sellers: readonly string[]
+  /** URLs of registries, and domains that name some. */
+  registries?: readonly string[]
+  /** Whether registries may name sellers in private networks; false unless told. */
+  allowPrivate?: boolean
+  resolveTxt?: ResolveTxt
   caps: BuyerCaps
   /** null: no gateway, for commands that only move money */
   listen: { host: string; port: number } | null
@@ -102,20 +110,24 @@ export async function startBuyerNode(options: BuyerNodeOptions): Promise<BuyerNo
   const digests = openDigests(network)
   const spending = await Spending.load((since) => store.read('spentSince', since), now())
   const book = await ChannelBook.load({ store, spending, now, log })
-  const clients = cleanup.use(openClients(options.connectTimeoutMs ?? 5000))
+  const clients = cleanup.use(openClients(options))
   const clientFor = (url: string) => clients.get(url)
   const shared = { digests, curve, authorizerKey: keys.authorizer, payerKey: keys.payer, now, log }
   const outcomes = new Outcomes({ ...shared, book, clientFor })
   cleanup.defer(() => outcomes.close())
+  // What only moves money asks nobody for sellers.
+  const discovery = options.listen === null ? null : openDiscovery({ ...options, ...shared, store })
   const market = await openMarket({
     ...shared,
     network,
     urls: options.sellers,
+    ...(discovery !== null && { discovery }),
     clientFor,
     saveTerms: (url, terms, atMs) => store.run('saveSeller', { url, terms, atMs }),
     loadTerms: () => store.read('loadSellers'),
   })
   cleanup.defer(() => market.close())
+  if (discovery !== null) cleanup.use(await discovery.start((sellers) => market.setSellers(sellers)))
   const payer = outbox.address
   const payerAuthorizer = curve.addressOf(keys.authorizer)
   const parts: ExchangeParts = {
@@ -190,12 +202,16 @@ function resume(channels: Channel[], parts: ExchangeParts, resumeOutbox: () => P
 }
 
 /** One pool of connections for each seller, also for those of old channels that are no longer bought from. */
-function openClients(connectTimeoutMs: number) {
+function openClients({ sellers, allowPrivate = false, connectTimeoutMs = 5000 }: BuyerNodeOptions) {
   const clients = new Map<string, SellerClient>()
+  const told = new Set(sellers.map(normaliseSellerUrl))
+  // A private address was never taken from a registry, so the user named it; a public name may lead there one day.
+  const isGuarded = (url: string) => !allowPrivate && !told.has(url) && isPublicUrl(url)
   return {
     get(input: string): SellerClient {
       const url = normaliseSellerUrl(input)
-      const client = clients.get(url) ?? openSellerClient({ url, connectTimeoutMs })
+      const lookup = isGuarded(url) ? guardedLookup() : undefined
+      const client = clients.get(url) ?? openSellerClient({ url, connectTimeoutMs, lookup })
       clients.set(url, client)
       return client
     },

@@ -5,16 +5,26 @@ export interface DemoChats {
   baseUrl: string
   model: string
   count: number
+  /** How many chats there were before these; 0 unless told. */
+  from?: number
   note: (text: string) => void
   signal: AbortSignal
 }
 
 const topics = ['markets', 'seeds', 'rivers', 'tides', 'maps', 'light', 'bread', 'bridges', 'clouds', 'time']
 
-export async function chatAtOnce({ baseUrl, model, count, note, signal }: DemoChats): Promise<void> {
+export async function chatAtOnce({
+  baseUrl,
+  model,
+  count,
+  from = 0,
+  note,
+  signal,
+}: DemoChats): Promise<void> {
   const client = new OpenAI({ baseURL: baseUrl, apiKey: 'openseed-needs-none', maxRetries: 0 })
   await Promise.all(
-    Array.from({ length: count }, async (_, at) => {
+    Array.from({ length: count }, async (_, index) => {
+      const at = from + index
       const topic = topics[at % topics.length] ?? 'anything'
       const stream = await client.chat.completions.create(
         {

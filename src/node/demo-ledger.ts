@@ -5,9 +5,9 @@ import { formatUsd, type Usdc } from '../wire/amount.ts'
 export interface DemoBooks {
   /** the buyer's store: charges it checked and booked */
   buyerPaid: Usdc
-  /** the seller's store: charges it made */
+  /** the sellers' stores: charges they made */
   sellerEarned: Usdc
-  /** the chain: what arrived at the payout address */
+  /** the chain: what arrived at the payout addresses */
   chainMoved: Usdc
   deposited: Usdc
   refunded: Usdc
@@ -51,10 +51,10 @@ export function demoTable(books: DemoBooks): DemoTable {
     ],
     rows: [
       row('wallet before', 'chain', books.walletBefore),
-      row('deposited in the channel', 'chain', books.deposited),
+      row('deposited in the channels', 'chain', books.deposited),
       row('paid for requests', "buyer's ledger", books.buyerPaid),
-      row('earned by requests', "seller's ledger", books.sellerEarned),
-      row('moved to the seller', 'chain', books.chainMoved),
+      row('earned by requests', "sellers' ledgers", books.sellerEarned),
+      row('moved to the sellers', 'chain', books.chainMoved),
       row('refunded to the buyer', 'chain', books.refunded),
       row('left in escrow', 'chain', books.inEscrow),
       row('wallet after', 'chain', books.walletAfter),

@@ -13,7 +13,9 @@ export interface BuyerFacts {
   baseUrl: string
   network: string
   payer: string
-  /** The models that are known without asking. */
+  /** Where sellers are looked for. */
+  registries: readonly string[]
+  /** Those that were named, with the models that are known without asking. */
   sellers: { url: string; models: string[] }[]
 }
 
@@ -34,6 +36,7 @@ export async function runBuy(config: Config, io: BuyIo): Promise<void> {
     baseUrl: `${node.url}/v1`,
     network: config.network.name,
     payer: checksummed(node.payer),
+    registries: config.registries,
     sellers: config.buy.sellers.map((url) => ({
       url,
       models: node.market.terms(url)?.offers.map(({ details }) => details.model) ?? [],
@@ -60,6 +63,8 @@ export async function buyerOptions(
     confirmation: network.confirmation,
     keys: { payer: keys.payer.privateKey, authorizer: keys['buyer-authorizer'].privateKey },
     sellers: buy.sellers,
+    registries: config.registries,
+    allowPrivate: buy.allowPrivate,
     caps: buy,
     maxBodyBytes: buy.maxBodyBytes,
     firstByteTimeoutMs: buy.firstByteTimeoutSec * 1000,

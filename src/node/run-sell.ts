@@ -6,7 +6,9 @@ import type { Config } from '../config/config.ts'
 import type { Engine } from '../seller/engine/engine.ts'
 import { findEngines, probeEngine } from '../seller/engine/probe.ts'
 import type { Usdc } from '../wire/amount.ts'
-import { checksummed } from '../wire/hex.ts'
+import { checksummed, type Address, type Hex } from '../wire/hex.ts'
+import type { AnnounceOptions } from './announcing.ts'
+import { detectHardware } from './hardware.ts'
 import { openKeystore } from './keystore.ts'
 import type { ModelPrices } from './seller-offers.ts'
 import { startSellerNode } from './seller-node.ts'
@@ -17,6 +19,8 @@ export interface SellerFacts {
   network: string
   payTo: string
   engines: { kind: string; url: string }[]
+  /** Where it is announced; empty when nowhere. */
+  registries: readonly string[]
   models: { id: string; priceIn: Usdc; priceOut: Usdc; maxContext: number }[]
 }
 
@@ -50,6 +54,7 @@ export async function runSell(config: Config, io: SellIo): Promise<void> {
     maxBodyBytes: sell.maxBodyBytes,
     firstByteTimeoutMs: sell.firstByteTimeoutSec * 1000,
     idleTimeoutMs: sell.idleTimeoutSec * 1000,
+    announce: await announceOptions(config, authorizer),
     log: io.log,
   })
   io.ready({
@@ -57,6 +62,7 @@ export async function runSell(config: Config, io: SellIo): Promise<void> {
     network: network.name,
     payTo: checksummed(sell.payTo ?? authorizer.address),
     engines: engines.map(({ kind, baseUrl }) => ({ kind, url: baseUrl })),
+    registries: sell.announce ? config.registries : [],
     models: node.offers.all().map(({ signed: { offer, details } }) => ({
       id: details.model,
       priceIn: offer.priceIn,
@@ -68,6 +74,22 @@ export async function runSell(config: Config, io: SellIo): Promise<void> {
   const failure = await Promise.race([node.failed, stopped.then(() => null)])
   await node.close(failure === null ? undefined : 0)
   if (failure !== null) throw failure
+}
+
+async function announceOptions(
+  { registries, sell, buy }: Config,
+  wallet: { address: Address; privateKey: Hex },
+): Promise<AnnounceOptions | undefined> {
+  if (!sell.announce || registries.length === 0) return undefined
+  return {
+    registries,
+    publicUrl: sell.publicUrl,
+    region: sell.region,
+    hardware: await detectHardware(),
+    payToKey: sell.payTo === null || sell.payTo === wallet.address ? wallet.privateKey : null,
+    takeOver: sell.takeOver,
+    allowPrivate: buy.allowPrivate,
+  }
 }
 
 async function openEngines(

@@ -32,6 +32,7 @@ import type { Address, Hex } from '../wire/hex.ts'
 import type { NetworkTerms } from '../wire/network.ts'
 import { parseSignedOffer } from '../wire/offer.ts'
 import { signReceipt } from '../wire/receipt.ts'
+import { openAnnouncing, type AnnounceOptions } from './announcing.ts'
 import { outboxStoreOf } from './outbox-store.ts'
 import { openSellerChain, type SellerChain } from './seller-chain.ts'
 import { listOffers, renewEveryMs, type ModelPrices } from './seller-offers.ts'
@@ -56,6 +57,8 @@ export interface SellerNodeOptions {
   maxBodyBytes: number
   firstByteTimeoutMs: number
   idleTimeoutMs: number
+  /** where and how buyers are told of this seller; absent: nowhere */
+  announce?: AnnounceOptions | undefined
   log: Log
   now?: Clock
   /** how often the chain is asked for news */
@@ -68,12 +71,16 @@ export interface SellerNode {
   book: ChannelBook
   offers: OfferBook
   store: SellerStore
+  /** Lists the offers anew, as after a change of prices, and announces them at once. */
+  relist: () => Promise<void>
   /** Claims and sweeps everything that is charged. */
   settle: () => Promise<Usdc>
   /** Resolves when the node cannot go on. */
   failed: Promise<OpenSeedError>
   /** Drains for `graceMs`, claims, and releases everything. */
   close: (graceMs?: number) => Promise<void>
+  /** Ends as a power cut would: no goodbye, no claim, connections cut. The next start on the folder puts it right. */
+  abandon: () => Promise<void>
 }
 
 const shutdownClaimMs = 30_000
@@ -127,6 +134,7 @@ export async function startSellerNode(options: SellerNodeOptions): Promise<Selle
   await book.load(chain.readChannels, (row, cost) => proveDelivered(store, row, cost))
   if ([...book.entries()].length > 0) await nextSecond(now)
 
+  const slots = new Slots(options.maxConcurrency)
   const parts: RouteParts = {
     seller: {
       network,
@@ -139,7 +147,7 @@ export async function startSellerNode(options: SellerNodeOptions): Promise<Selle
     curve,
     book,
     offers,
-    slots: new Slots(options.maxConcurrency),
+    slots,
     settleDeposit: chain.settleDeposit,
     sendRefund: chain.sendRefund,
     readChain: chain.readChannel,
@@ -171,27 +179,62 @@ export async function startSellerNode(options: SellerNodeOptions): Promise<Selle
     routes: openRoutes(parts),
     log,
   })
+  const announcer =
+    options.announce === undefined
+      ? null
+      : await openAnnouncing(options.announce, {
+          folder: options.folder,
+          url: server.url,
+          network,
+          digests,
+          payTo,
+          key,
+          offers,
+          slots,
+          maxBodyBytes: options.maxBodyBytes,
+          store,
+          onFatal: fatal.resolve,
+          now,
+          log,
+        }).catch(async (error: unknown) => {
+          await server.close(0)
+          throw error
+        })
+  const relistAndTell = async () => {
+    await relist()
+    announcer?.changed()
+  }
   const background = [
     finishEarlier(() => outbox.resume(), parts, log),
     settleLoop(settleParts, options.settleEveryMs ?? 10_000, stop.signal),
     watchChannels(escrow, chain, settleParts, store, options.pollMs ?? 10_000, stop.signal),
-    renewOffers(relist, log, stop.signal),
+    renewOffers(relistAndTell, log, stop.signal),
   ]
   const resources = cleanup.move()
+  let ended: Promise<void> | undefined
+  const end = async (leave: () => Promise<void>) => {
+    await leave()
+    stop.abort(new OpenSeedError('shutting_down', { message: 'The seller is stopping.' }))
+    await Promise.allSettled(background)
+    await resources.disposeAsync()
+  }
   return {
     url: server.url,
     book,
     offers,
     store,
+    relist: relistAndTell,
     settle: () => settleNow(settleParts, true),
     failed: fatal.promise,
-    async close(graceMs = 10_000) {
-      await server.close(graceMs)
-      await claimBeforeLeaving(settleParts, log)
-      stop.abort(new OpenSeedError('shutting_down', { message: 'The seller is stopping.' }))
-      await Promise.allSettled(background)
-      await resources.disposeAsync()
-    },
+    close: (graceMs = 10_000) =>
+      (ended ??= end(async () => {
+        await Promise.all([announcer?.close(), server.close(graceMs)])
+        await claimBeforeLeaving(settleParts, log)
+      })),
+    abandon: () =>
+      (ended ??= end(async () => {
+        await Promise.all([announcer?.close(false), server.close(0)])
+      })),
   }
 }
 

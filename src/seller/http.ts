@@ -3,11 +3,12 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import { asOpenSeedError, OpenSeedError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
-import { readRequestBody, sendJson } from '../net/http-json.ts'
+import { readRequestBody, sendBytes, sendJson } from '../net/http-json.ts'
 import { listenOn } from '../net/listen-on.ts'
 import { parseChatRequest, parseJsonBody } from '../wire/chat.ts'
 import { errorReply } from '../wire/openai-error.ts'
 import { paymentSignatureHeader } from '../wire/x402.ts'
+import { catalogPath } from './announcement.ts'
 
 export interface SellerRoutes {
   /** answers the request itself; throws only before it sent anything */
@@ -16,6 +17,8 @@ export interface SellerRoutes {
   probe: (payment: string | undefined, url: string, response: ServerResponse) => Promise<void>
   models: () => unknown
   offer: () => unknown
+  /** the document that a record too small for all models names by its hash, as text */
+  catalog: () => string
   status: (body: unknown) => Promise<unknown>
 }
 
@@ -105,6 +108,8 @@ async function answer(
       return sendJson(response, 200, routes.models())
     case 'GET /openseed/v1/offer':
       return sendJson(response, 200, routes.offer())
+    case `GET ${catalogPath}`:
+      return sendBytes(response, 200, Buffer.from(routes.catalog()), { 'content-type': 'application/json' })
     case 'GET /healthz':
       return sendJson(response, 200, { status: 'ok' })
     default:

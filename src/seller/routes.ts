@@ -4,6 +4,7 @@ import { sendJson } from '../net/http-json.ts'
 import { batchErrors } from '../wire/batch-settlement.ts'
 import { OpenSeedError } from '../base/errors.ts'
 import { requestCeiling } from '../wire/ceiling.ts'
+import { catalogText } from '../wire/seller-record.ts'
 import { encodeSellerTerms, type SellerTerms } from '../wire/terms.ts'
 import { errorReply } from '../wire/openai-error.ts'
 import { checksummed } from '../wire/hex.ts'
@@ -13,6 +14,7 @@ import {
   paymentResponseHeader,
   type SettlementResponse,
 } from '../wire/x402.ts'
+import { announcedModels } from './announcement.ts'
 import type { Entry } from './channel-entry.ts'
 import type { SellerRoutes } from './http.ts'
 import { channelState, maxTimeoutSeconds, paymentRequired } from './payment-terms.ts'
@@ -32,6 +34,7 @@ export function openRoutes(parts: RouteParts): SellerRoutes {
     probe: (payment, url, response) => probe(payment, url, response, parts),
     models: () => listModels(parts),
     offer: () => encodeSellerTerms(sellerTerms(parts)),
+    catalog: () => catalogText(announcedModels(parts.offers.all().map(({ signed }) => signed))),
     status: (body) => answerStatus(body, parts),
   }
 }

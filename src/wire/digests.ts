@@ -1,8 +1,11 @@
 import type { Usdc } from './amount.ts'
 import type { ChannelConfig } from './channel.ts'
+import { refuseMessage } from './fields.ts'
 import type { Address, Hex } from './hex.ts'
 import { keccak256 } from './keccak.ts'
 import type { Offer } from './offer.ts'
+import type { PeerBinding } from './peer-binding.ts'
+import { peerIdBytes } from './peer-id.ts'
 import type { Receipt } from './receipt.ts'
 import type { PaidRequest } from './request.ts'
 import type { StatusQuery } from './status.ts'
@@ -43,6 +46,8 @@ export interface Digests {
   request(request: PaidRequest): Hex
   receipt(receipt: Receipt): Hex
   status(query: StatusQuery): Hex
+  /** Throws `invalid_message` when `peer` is no peer id. */
+  peerBinding(binding: PeerBinding): Hex
   /** The ERC-3009 nonce of a deposit: keccak256(abi.encode(channelId, uint256 salt)). */
   depositNonce(channelId: Hex, salt: Hex): Hex
   receiveAuthorization(token: TokenDomain, message: ReceiveAuthorization): Hex
@@ -72,6 +77,9 @@ const receiptType = keccak256(
   'Receipt(bytes32 channelId,bytes32 requestId,bytes32 offerHash,bytes32 responseHash,uint64 inputTokens,uint64 cachedTokens,uint64 outputTokens,uint128 charged,uint128 cumulative,uint40 completedAt)',
 )
 const statusType = keccak256('Status(bytes32 channelId,bytes32 idsHash,uint40 askedAt)')
+const peerBindingType = keccak256(
+  'PeerBinding(bytes peerId,address payTo,uint64 notBefore,uint64 notAfter,uint64 seq)',
+)
 
 /**
  * Digests for one chain and escrow. Encoded by hand with the domain separators computed once: signing libraries
@@ -146,6 +154,17 @@ export function openDigests({ chainId, escrow }: { chainId: number; escrow: Addr
         receipt.completedAtSec,
       ]),
     status: (query) => typed(own, [statusType, query.channelId, hashWords(query.ids), query.askedAtSec]),
+    peerBinding: (binding) => {
+      const peerId = peerIdBytes(binding.peer) ?? refuseMessage('peer', 'a peer id')
+      return typed(own, [
+        peerBindingType,
+        keccak256(peerId),
+        binding.payTo,
+        binding.notBeforeSec,
+        binding.notAfterSec,
+        binding.seq,
+      ])
+    },
     depositNonce: (channelId, salt) => hashWords([channelId, salt]),
     receiveAuthorization: (token, message) =>
       typed(tokenSeparator(token), [

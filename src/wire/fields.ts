@@ -28,6 +28,23 @@ export function expectText(input: unknown, name: string, most = 4096): string {
   return input
 }
 
+// What strangers publish is printed on terminals: no control codes, no half characters, no reversed writing.
+const printable = /^[^\p{Cc}\p{Cs}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+$/u
+
+/** Parses a printable string of 1 to `most` UTF-16 units. Throws `invalid_message`. */
+export function expectLine(input: unknown, name: string, most: number): string {
+  if (typeof input !== 'string' || input.length > most || !printable.test(input))
+    return refuseMessage(name, `a printable string of 1 to ${most} characters`)
+  return input
+}
+
+/** Parses a JSON number from 0 to `most`, with or without a fraction. Never for money. Throws `invalid_message`. */
+export function expectNumber(input: unknown, name: string, most: number): number {
+  if (typeof input !== 'number' || !(input >= 0 && input <= most) || Object.is(input, -0))
+    return refuseMessage(name, `a number from 0 to ${most}`)
+  return input
+}
+
 /** Parses a JSON number that is an integer in 0..`most`. Throws `invalid_message`. */
 export function expectInteger(input: unknown, name: string, most = Number.MAX_SAFE_INTEGER): number {
   // -0 is refused by identity so that what was parsed encodes to the same text again.
@@ -58,4 +75,10 @@ export function expectUint(input: unknown, name: string, bits: number): bigint {
 /** Other SDKs send absent optional fields as null: both read as undefined. */
 export function present(input: unknown): unknown {
   return input === null ? undefined : input
+}
+
+/** Parses what is there; absent and null read as null. */
+export function optional<T>(input: unknown, parse: (input: unknown) => T): T | null {
+  const value = present(input)
+  return value === undefined ? null : parse(value)
 }

@@ -1,0 +1,153 @@
+import { afterEach, expect, test } from 'vitest'
+import {
+  offerFor,
+  sellerKey,
+  sellerPayTo,
+  startTermsServer,
+  termsWith,
+  testRules,
+  type TermsServer,
+} from '../../test/fixtures/buyer-market.ts'
+import { silentLog } from '../base/log.ts'
+import { openSellerClient } from '../net/seller-client.ts'
+import { curve } from '../wire/curve.ts'
+import type { AnnouncedSeller } from './announced.ts'
+import type { Discovery } from './explain-none.ts'
+import { openMarket } from './market.ts'
+
+const opened: { close: () => unknown }[] = []
+afterEach(async () => {
+  for (const part of opened.splice(0).toReversed()) await part.close()
+})
+
+async function server(...args: Parameters<typeof startTermsServer>): Promise<TermsServer> {
+  const started = await startTermsServer(...args)
+  opened.push({ close: () => started[Symbol.asyncDispose]() })
+  return started
+}
+
+async function marketOf(discovery?: Discovery) {
+  const market = await openMarket({
+    ...testRules,
+    urls: [],
+    ...(discovery && { discovery }),
+    clientFor: (url) => openSellerClient({ url, connectTimeoutMs: 500 }),
+    saveTerms: async () => {},
+    loadTerms: async () => [],
+    now: () => 1_800_000_000_000,
+    log: silentLog,
+  })
+  opened.push(market)
+  return market
+}
+
+const model = (id: string, priceIn = 1n) => ({
+  id,
+  maxContext: 8192,
+  maxOutput: 2048,
+  priceIn,
+  priceOut: 1n,
+})
+
+let nextPeer = 0
+const announced = (url: string, over: Partial<AnnouncedSeller> = {}): AnnouncedSeller => ({
+  peer: `peer ${(nextPeer += 1)}`,
+  url,
+  payTo: sellerPayTo,
+  authorizer: curve.addressOf(sellerKey),
+  models: [model('llama3:8b')],
+  isFull: false,
+  ...over,
+})
+
+const other = `0x${'0c'.repeat(20)}` as const
+
+test('what is announced is bought under the terms of the seller itself', async () => {
+  const seller = await server()
+  const market = await marketOf()
+  market.setSellers([announced(seller.url)])
+  const [candidate] = await market.candidates('llama3:8b')
+  expect(candidate).toMatchObject({ sellerUrl: seller.url, isFull: false })
+  expect(candidate?.signedOffer.offer.priceIn).toBe(150_000n)
+})
+
+test('the whole market is listed, also before any terms are known', async () => {
+  const market = await marketOf()
+  market.setSellers([
+    announced('http://127.0.0.1:1', { models: [model('a', 5n), model('b')] }),
+    announced('http://127.0.0.1:2', { models: [model('a', 3n)] }),
+  ])
+  expect(market.listModels()).toEqual([
+    { sellers: 2, ...model('a', 3n) },
+    { sellers: 1, ...model('b') },
+  ])
+})
+
+test.each([{ payTo: other }, { authorizer: other }])(
+  'a seller whose terms differ from its record is refused (%#)',
+  async (identity) => {
+    const seller = await server()
+    const market = await marketOf()
+    market.setSellers([announced(seller.url, identity)])
+    await expect(market.candidates('llama3:8b')).rejects.toMatchObject({
+      code: 'no_seller',
+      message: expect.stringContaining('not the announced one'),
+    })
+  },
+)
+
+test('a refused seller is looked at again when its record changes', async () => {
+  const seller = await server()
+  const market = await marketOf()
+  market.setSellers([announced(seller.url, { payTo: other })])
+  await expect(market.candidates('llama3:8b')).rejects.toMatchObject({ code: 'no_seller' })
+  market.setSellers([announced(seller.url)])
+  expect(await market.candidates('llama3:8b')).toHaveLength(1)
+})
+
+test('a seller that is no longer announced is not bought from, but what runs there goes on', async () => {
+  const seller = await server()
+  const market = await marketOf()
+  market.setSellers([announced(seller.url)])
+  await market.candidates('llama3:8b')
+  market.setSellers([])
+  await expect(market.candidates('llama3:8b')).rejects.toMatchObject({ code: 'no_seller' })
+  expect(market.listModels()).toEqual([])
+  expect(market.client(seller.url).url).toBe(seller.url)
+})
+
+test('a seller that announces no free slot is marked as full', async () => {
+  const seller = await server()
+  const market = await marketOf()
+  market.setSellers([announced(seller.url, { isFull: true })])
+  expect(await market.candidates('llama3:8b')).toMatchObject([{ isFull: true }])
+})
+
+test('of a large market a few sellers are asked, and those of a model once somebody wants it', async () => {
+  const rare = await server(termsWith({ offers: [offerFor('rare')] }))
+  const cheap = Array.from({ length: 200 }, (_, n) =>
+    announced(`http://127.0.0.1:${n + 1}`, { models: [model(`m${n}`)] }),
+  )
+  const market = await marketOf()
+  market.setSellers([...cheap, announced(rare.url, { models: [model('rare', 999n)] })])
+  expect(rare.asked).toBe(0)
+  expect(await market.candidates('rare')).toMatchObject([{ sellerUrl: rare.url }])
+})
+
+test('a request waits for the first news of registries, and no longer', async () => {
+  const seller = await server()
+  const first = Promise.withResolvers<void>()
+  const market = await marketOf({ ready: () => first.promise, failures: () => [] })
+  const asked = market.candidates('llama3:8b')
+  market.setSellers([announced(seller.url)])
+  first.resolve()
+  expect(await asked).toHaveLength(1)
+})
+
+test('when registries stay silent a request ends with what to do', async () => {
+  const market = await marketOf({ ready: () => Promise.withResolvers<void>().promise, failures: () => [] })
+  await expect(market.candidates('m')).rejects.toMatchObject({
+    code: 'no_seller',
+    hint: expect.stringContaining('--registry'),
+  })
+})

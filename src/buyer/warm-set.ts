@@ -1,0 +1,60 @@
+/** Which announced sellers to keep signed terms of: enough that a request never waits, few enough to ask. Pure. */
+import type { AnnouncedSeller } from './announced.ts'
+
+const mostWarm = 64
+const perModel = 3
+const perWantedModel = 8
+
+/**
+ * All sellers of a small market. Of a large one the cheapest of each model, more of those models that were asked for,
+ * and of those that announce no models as many as there is room for.
+ */
+export function chooseWarm(
+  sellers: readonly AnnouncedSeller[],
+  wanted: ReadonlySet<string>,
+): AnnouncedSeller[] {
+  if (sellers.length <= mostWarm) return [...sellers]
+  const chosen = new Set<AnnouncedSeller>()
+  const byModel = rankByModel(sellers)
+  for (const model of wanted) {
+    for (const seller of (byModel.get(model) ?? []).slice(0, perWantedModel)) chosen.add(seller)
+  }
+  for (let rank = 0; rank < perModel; rank += 1) {
+    for (const ranked of byModel.values()) {
+      const seller = ranked[rank]
+      if (seller !== undefined && chosen.size < mostWarm) chosen.add(seller)
+    }
+  }
+  for (const seller of sellers) {
+    if (chosen.size >= mostWarm) break
+    if (seller.models === null) chosen.add(seller)
+  }
+  return [...chosen]
+}
+
+function rankByModel(sellers: readonly AnnouncedSeller[]): Map<string, AnnouncedSeller[]> {
+  const priced = new Map<string, { seller: AnnouncedSeller; price: bigint }[]>()
+  for (const seller of sellers) {
+    for (const { id, priceIn, priceOut } of seller.models ?? []) {
+      const ranked = priced.get(id) ?? []
+      ranked.push({ seller, price: priceIn + priceOut })
+      priced.set(id, ranked)
+    }
+  }
+  const order = ({ seller, price }: { seller: AnnouncedSeller; price: bigint }) =>
+    [seller.isFull, price, seller.peer] as const
+  return new Map(
+    [...priced].map(([model, ranked]) => [
+      model,
+      ranked.toSorted((a, b) => compare(order(a), order(b))).map(({ seller }) => seller),
+    ]),
+  )
+}
+
+type Order = readonly [isFull: boolean, price: bigint, peer: string]
+
+function compare(a: Order, b: Order): number {
+  const at = a.findIndex((value, index) => value !== b[index])
+  if (at < 0) return 0
+  return a[at]! < b[at]! ? -1 : 1
+}

@@ -1,0 +1,49 @@
+import { expect, test } from 'vitest'
+import { isDomain, lookUpRegistries } from './bootstrap.ts'
+
+const txt =
+  (...texts: string[]) =>
+  async () =>
+    texts.map((text) => [text])
+
+test('a domain names its registries in TXT records under _openseed', async () => {
+  const asked: string[] = []
+  const resolveTxt = async (name: string) => {
+    asked.push(name)
+    return [['registry=https://b.example/'], ['registry=', 'https://a.example'], ['v=spf1 -all']]
+  }
+  const urls = await lookUpRegistries('openseed.example', { resolveTxt, allowPrivate: false })
+  expect(asked).toEqual(['_openseed.openseed.example'])
+  expect(urls).toEqual(['https://a.example', 'https://b.example'])
+})
+
+test('DNS cannot lead into a private network unless that is allowed', async () => {
+  const resolveTxt = txt('registry=http://127.0.0.1:8404', 'registry=https://a.example')
+  expect(await lookUpRegistries('x.example', { resolveTxt, allowPrivate: false })).toEqual([
+    'https://a.example',
+  ])
+  expect(await lookUpRegistries('x.example', { resolveTxt, allowPrivate: true })).toHaveLength(2)
+})
+
+test.each([
+  txt(),
+  txt('registry=nonsense'),
+  txt('registry=http://169.254.169.254'),
+  async () => {
+    throw new Error('ENOTFOUND')
+  },
+])('a domain that names no usable registry is an error (%#)', async (resolveTxt) => {
+  await expect(lookUpRegistries('x.example', { resolveTxt, allowPrivate: false })).rejects.toMatchObject({
+    code: 'registry_unreachable',
+  })
+})
+
+test('a flood of records makes a short list', async () => {
+  const resolveTxt = txt(...Array.from({ length: 500 }, (_, n) => `registry=https://r${n}.example`))
+  expect(await lookUpRegistries('x.example', { resolveTxt, allowPrivate: false })).toHaveLength(16)
+})
+
+test('what has no scheme is a domain', () => {
+  expect(isDomain('openseed.example')).toBe(true)
+  expect(isDomain('http://openseed.example')).toBe(false)
+})

@@ -1,0 +1,156 @@
+/** The registry's HTTP side: limits before work, one route per question, errors that explain themselves. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { asOpenSeedError, OpenSeedError } from '../base/errors.ts'
+import type { Log } from '../base/log.ts'
+import { readRequestBody, sendBytes, sendJson } from '../net/http-json.ts'
+import { listenOn } from '../net/listen-on.ts'
+import { errorReply } from '../wire/openai-error.ts'
+import { networkOf, type Allowance, type RateLimit } from './rate-limit.ts'
+import type { Ask, Reply, Routes } from './routes.ts'
+
+export interface RegistryServerOptions {
+  host: string
+  port: number
+  routes: Routes
+  rateLimit: RateLimit
+  /** Behind a proxy: the last address it wrote into X-Forwarded-For is the client's. */
+  trustForwarded: boolean
+  log: Log
+}
+
+export interface RegistryServer extends AsyncDisposable {
+  url: string
+  port: number
+}
+
+const maxHeaderSize = 8 * 1024
+const mostConnections = 8_192
+const graceMs = 1_000
+
+/** Listens at once. Throws `port_in_use`. */
+export async function openRegistryServer(options: RegistryServerOptions): Promise<RegistryServer> {
+  const { host, log } = options
+  const stopping = new AbortController()
+  const server = createServer(
+    { maxHeaderSize, noDelay: true, headersTimeout: 5_000, requestTimeout: 10_000 },
+    (request, response) => {
+      answer(request, response, options, stopping.signal).catch((thrown: unknown) =>
+        sendError(thrown, response, log),
+      )
+    },
+  )
+  server.maxConnections = mostConnections
+  await listenOn(server, host, options.port)
+  const { port } = server.address() as AddressInfo
+  return {
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
+    port,
+    async [Symbol.asyncDispose]() {
+      stopping.abort()
+      await closeServer(server)
+    },
+  }
+}
+
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  options: RegistryServerOptions,
+  stopping: AbortSignal,
+): Promise<void> {
+  const { routes, rateLimit } = options
+  const target = request.url ?? '/'
+  const [path = '/'] = target.split('?', 1)
+  if (path === '/healthz' && request.method === 'GET') return sendJson(response, 200, { status: 'ok' })
+
+  const address = addressOf(request, options.trustForwarded)
+  const charge = (cost: number) => {
+    const allowance = rateLimit.take(address, cost)
+    setRateHeaders(response, allowance)
+    if (!allowance.ok) throw tooMany(networkOf(address), allowance)
+  }
+  charge(1)
+
+  const gone = new AbortController()
+  response.on('close', () => gone.abort())
+  const ask: Ask = {
+    params: new URLSearchParams(target.slice(path.length)),
+    ifNoneMatch: request.headers['if-none-match'],
+    signal: AbortSignal.any([gone.signal, stopping]),
+    readJson: async (maxBytes) => parseJson(await readRequestBody(request, maxBytes)),
+    charge,
+  }
+  send(response, await find(`${request.method} ${path}`, routes)(ask))
+}
+
+function find(name: string, { fixed, seller }: Routes): (ask: Ask) => Promise<Reply> | Reply {
+  const route = fixed.get(name)
+  if (route !== undefined) return route
+  const peer = /^GET \/v1\/sellers\/([^/]{1,64})$/.exec(name)?.[1]
+  if (peer !== undefined) return () => seller(peer)
+  const path = name.slice(name.indexOf(' ') + 1)
+  const knowsPath = [...fixed.keys()].some((known) => known.endsWith(` ${path}`))
+  throw new OpenSeedError(knowsPath ? 'method_not_allowed' : 'not_found', {
+    message: `There is no ${name.slice(0, 200)} here.`,
+    hint: 'GET /v1/sellers, /v1/models, /v1/stats, /v1/deltas; POST /v1/sellers, /v1/heartbeats, /v1/deltas.',
+  })
+}
+
+function send(response: ServerResponse, { status, text, headers = {} }: Reply): void {
+  if (status === 304) {
+    if (!response.destroyed) response.writeHead(status, headers).end()
+    return
+  }
+  sendBytes(response, status, Buffer.from(text), { ...headers, 'content-type': 'application/json' })
+}
+
+function sendError(thrown: unknown, response: ServerResponse, log: Log): void {
+  const error = asOpenSeedError(thrown)
+  if (error.code === 'internal_error') log.error({ err: error }, 'a request failed by a bug')
+  if (response.headersSent) {
+    response.destroy()
+    return
+  }
+  const { status, headers, body } = errorReply(error)
+  sendJson(response, status, body, headers)
+}
+
+function setRateHeaders(response: ServerResponse, { limit, remaining, resetSec }: Allowance): void {
+  response.setHeader('ratelimit-limit', limit)
+  response.setHeader('ratelimit-remaining', remaining)
+  response.setHeader('ratelimit-reset', resetSec)
+}
+
+function addressOf(request: IncomingMessage, trustForwarded: boolean): string {
+  const forwarded = trustForwarded ? request.headers['x-forwarded-for'] : undefined
+  // What stands before was written by the client itself.
+  const last = String(forwarded ?? '')
+    .split(',')
+    .at(-1)
+    ?.trim()
+  return last || (request.socket.remoteAddress ?? '')
+}
+
+function parseJson(body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString('utf8'))
+  } catch (cause) {
+    throw new OpenSeedError('invalid_json', { message: 'The body is not JSON.', cause })
+  }
+}
+
+function tooMany(network: string, { retryAfterSec }: Allowance): OpenSeedError {
+  return new OpenSeedError('rate_limit_exceeded', {
+    message: `Too many requests from ${network}.`,
+    details: { retryAfterSec },
+  })
+}
+
+async function closeServer(server: Server): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+  server.closeIdleConnections()
+  const cut = setTimeout(() => server.closeAllConnections(), graceMs)
+  await closed
+  clearTimeout(cut)
+}

@@ -1,0 +1,87 @@
+import * as fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { anyRow, searchRow } from '../../test/fixtures/search.ts'
+import { cellOf, fitColumns, jsonOf, modelColumns, nodeColumns } from './columns.ts'
+import { fieldNamed, fields } from './fields.ts'
+import { onePerSeller, parseFields, parseSort, sortRows } from './sort.ts'
+
+const textOf = (name: string, row = searchRow()) => cellOf(fieldNamed(name)!, row).text
+
+test('what only the seller says carries a question mark, what binds it or was measured does not', () => {
+  const row = searchRow({ evidence: { rttMs: 12.3 } })
+  expect(textOf('tps', row)).toBe('42?')
+  expect(textOf('region', row)).toBe('eu-west?')
+  expect(textOf('hardware', row)).toBe('NVIDIA H100 80GiB?')
+  expect(textOf('out', row)).toBe('$0.60')
+  expect(textOf('rtt', row)).toBe('12ms')
+  expect(textOf('reach', row)).toBe('direct')
+  expect(textOf('reach')).toBe('direct?')
+  expect(textOf('ttft', row)).toBe('-')
+  expect(textOf('seller', row)).toMatch(/^12D3KooW.{8}$/)
+})
+
+test('a seller that is only reached through others is on a relay', () => {
+  const addrs = ['/ip4/203.0.113.7/tcp/1/p2p/x/p2p-circuit']
+  expect(textOf('reach', searchRow({ body: { url: null, addrs } }))).toBe('relay?')
+  expect(textOf('reach', searchRow({ body: { url: null, addrs: [] } }))).toBe('-')
+})
+
+test('programs get raw values and which of them are claims', () => {
+  const json = jsonOf(searchRow({ evidence: { rttMs: 5 } }))
+  expect(json).toMatchObject({ out: 600_000n, ctx: 131_072, rtt: 5, ttft: null, warm: 'yes' })
+  expect(json.claimed).toContain('region')
+  expect(json.measured).toEqual(expect.arrayContaining(['rtt', 'age', 'reach']))
+  expect(json.claimed).not.toContain('ttft')
+})
+
+test('the usual columns exist, and names of fields are never two fields', () => {
+  expect(parseFields(modelColumns)).toHaveLength(16)
+  expect(parseFields(nodeColumns).length).toBeGreaterThan(10)
+  const names = fields.flatMap(({ name, aliases }) => [name, ...aliases])
+  expect(new Set(names).size).toBe(names.length)
+})
+
+test('in a narrow window columns without values go first, then the least needed, and seller and price stay', () => {
+  const chosen = parseFields(modelColumns)
+  const cells = [chosen.map((field) => cellOf(field, searchRow()))]
+  expect(fitColumns(chosen, cells, Infinity).hidden).toEqual([])
+  const names = (room: number) => fitColumns(chosen, cells, room).hidden.map(({ name }) => name)
+  const firstToGo = Array.from({ length: 200 }, (_, less) => names(200 - less)).find(
+    ({ length }) => length > 0,
+  )
+  expect(firstToGo).toEqual(['ttft'])
+  expect(names(10)).toEqual(expect.arrayContaining(['ttft', 'success', 'rtt', 'hardware']))
+  expect(names(10)).not.toContain('seller')
+  expect(names(10)).not.toContain('out')
+})
+
+test('rows are in the order of the keys, the unknown last in both directions', () => {
+  fc.assert(
+    fc.property(
+      fc.array(anyRow, { maxLength: 15 }),
+      fc.constantFrom('out', '-out', 'tps', '-region,ctx'),
+      (rows, keys) => {
+        const [{ field, descending }] = parseSort(keys) as [ReturnType<typeof parseSort>[0]]
+        const values = sortRows(rows, parseSort(keys)).map((row) => field.read(row).value)
+        const present = values.filter((value) => value !== null)
+        expect(values.slice(0, present.length)).toEqual(present)
+        for (let at = 1; at < present.length; at += 1) {
+          const [before, after] = [present[at - 1]!, present[at]!]
+          expect(descending ? before >= after : before <= after).toBe(true)
+        }
+        expect(sortRows(rows.toReversed(), parseSort(keys)).map((row) => field.read(row).value)).toEqual(
+          values,
+        )
+      },
+    ),
+  )
+})
+
+test('of each seller the best row stands for it', () => {
+  const rows = [
+    searchRow({ seller: 0, model: { out: 2n } }),
+    searchRow({ seller: 1, model: { out: 3n } }),
+    searchRow({ seller: 0, model: { out: 1n } }),
+  ]
+  expect(onePerSeller(sortRows(rows, parseSort('out'))).map(({ model }) => model?.out)).toEqual([1n, 3n])
+})

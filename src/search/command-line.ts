@@ -1,0 +1,11 @@
+import { writeFilter, type Filter } from './filter.ts'
+
+/** A command that a shell takes apart into the same filters. */
+export function searchCommand(filters: readonly Filter[], { nodes = false } = {}): string {
+  const words = ['openseed', 'search', ...(nodes ? ['--nodes'] : []), ...filters.map(writeFilter)]
+  return words.map(quoteForShell).join(' ')
+}
+
+function quoteForShell(word: string): string {
+  return /^[\w@%+:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`
+}

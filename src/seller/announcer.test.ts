@@ -1,0 +1,221 @@
+import { afterEach, expect, test, vi } from 'vitest'
+import { nodeKey, recordModel } from '../../test/fixtures/records.ts'
+import { testDigests } from '../../test/fixtures/buyer-market.ts'
+import { OpenSeedError } from '../base/errors.ts'
+import { silentLog } from '../base/log.ts'
+import { curve } from '../wire/curve.ts'
+import { bindingCovers, signBinding, type SignedBinding } from '../wire/peer-binding.ts'
+import { encodeRecord, type HeartbeatRecord, type SellerRecord } from '../wire/record.ts'
+import { catalogHash, catalogText } from '../wire/seller-record.ts'
+import { validateRecord } from '../wire/validate-record.ts'
+import { openAnnouncer, type Announcer, type AnnouncerParts, type AnnounceTarget } from './announcer.ts'
+
+const walletKey = `0x${'5e'.repeat(32)}` as const
+const payTo = curve.addressOf(walletKey)
+const key = nodeKey(1)
+
+const opened: Announcer[] = []
+afterEach(async () => {
+  for (const announcer of opened.splice(0)) await announcer.close()
+})
+
+/** A registry as a list of what it was told; it judges like a real one. */
+class TestRegistry implements AnnounceTarget {
+  url = 'https://registry.example'
+  records: SellerRecord[] = []
+  beats: HeartbeatRecord[] = []
+  isDown = false
+  isLive = true
+
+  async register(record: SellerRecord, binding: SignedBinding): Promise<void> {
+    this.#check(record, this.records.at(-1)?.seq)
+    if (!bindingCovers(testDigests, binding, record)) throw new Error('not bound')
+    this.records.push(record)
+  }
+
+  async heartbeat(beat: HeartbeatRecord): Promise<'ok' | 'need_record'> {
+    this.#check(beat, this.beats.at(-1)?.seq)
+    this.beats.push(beat)
+    return beat.body.recordSeq <= (this.records.at(-1)?.seq ?? 0) ? 'ok' : 'need_record'
+  }
+
+  async latest() {
+    if (this.isDown) throw new Error('down')
+    const last = this.records.at(-1)
+    return last ? { seq: last.seq, isLive: this.isLive } : null
+  }
+
+  #check(record: SellerRecord | HeartbeatRecord, lastSeq: number | null = null): void {
+    if (this.isDown) throw new OpenSeedError('registry_unreachable', { message: 'down' })
+    const verdict = validateRecord(JSON.parse(encodeRecord(record)), { nowSec: Date.now() / 1000, lastSeq })
+    if (!verdict.ok && verdict.reason !== 'replayed') throw new Error(verdict.reason)
+  }
+}
+
+async function announcer(over: Partial<AnnouncerParts> = {}) {
+  const stored: { seq: number | null } = { seq: null }
+  const taken: { error: OpenSeedError; atStart: boolean }[] = []
+  const now = over.now ?? Date.now
+  const nowSec = Math.floor(now() / 1000)
+  const signed = signBinding(testDigests, curve, walletKey, {
+    peer: key.peerId,
+    payTo,
+    notBeforeSec: nowSec,
+    notAfterSec: nowSec + 3600,
+    seq: 1,
+  })
+  const started = await openAnnouncer({
+    key,
+    profile: {
+      payTo,
+      authorizer: payTo,
+      url: 'https://seller.example.com',
+      region: null,
+      hardware: null,
+      network: 'eip155:31337',
+      concurrency: 4,
+      maxBodyBytes: 1024,
+    },
+    models: () => [recordModel()],
+    slots: { taken: 1, limit: 4 },
+    binding: async () => ({ signed, hash: testDigests.peerBinding(signed) }),
+    loadSeq: async () => stored.seq,
+    saveSeq: async (seq) => (stored.seq = seq),
+    takeOver: false,
+    onTakenOver: (error, atStart) => taken.push({ error, atStart }),
+    now,
+    log: silentLog,
+    beatEveryMs: () => 10,
+    ...over,
+  })
+  opened.push(started)
+  return { announcer: started, stored, taken }
+}
+
+test('registers, then sends heartbeats with its load', async () => {
+  const registry = new TestRegistry()
+  const { announcer: seller, stored } = await announcer()
+  seller.add(registry)
+  await vi.waitUntil(() => registry.beats.length >= 3)
+  expect(registry.records).toHaveLength(1)
+  const [record] = registry.records
+  expect(record?.body.models).toEqual([recordModel()])
+  expect(stored.seq).toBe(record?.seq)
+  expect(registry.beats[0]?.body).toMatchObject({ running: 1, free: 3, queued: 0, recordSeq: record?.seq })
+})
+
+test('a change is told to every registry at once, not at the next heartbeat', async () => {
+  const registries = [new TestRegistry(), new TestRegistry()]
+  let models = [recordModel()]
+  const { announcer: seller } = await announcer({ models: () => models, beatEveryMs: () => 3_600_000 })
+  for (const registry of registries) seller.add(registry)
+  await vi.waitUntil(() => registries.every(({ beats }) => beats.length === 1))
+  models = [recordModel({ in: 7n })]
+  seller.changed()
+  await vi.waitUntil(() => registries.every(({ records }) => records.length === 2))
+  const [first, second] = registries
+  expect(first?.records[1]?.body.models?.[0]?.in).toBe(7n)
+  expect(first?.records[1]).toEqual(second?.records[1])
+})
+
+test('a registry that lost its memory is told again', async () => {
+  const registry = new TestRegistry()
+  const { announcer: seller } = await announcer()
+  seller.add(registry)
+  await vi.waitUntil(() => registry.beats.length >= 1)
+  registry.records = []
+  await vi.waitUntil(() => registry.records.length === 1)
+})
+
+test('a registry that is down is tried until it is back, and the other one hears nothing of it', async () => {
+  const [down, up] = [new TestRegistry(), new TestRegistry()]
+  down.isDown = true
+  const { announcer: seller } = await announcer()
+  seller.add(down)
+  seller.add(up)
+  await vi.waitUntil(() => up.beats.length >= 3)
+  expect(down.records).toEqual([])
+  down.isDown = false
+  await vi.waitUntil(() => down.beats.length >= 1, { timeout: 5000 })
+  expect(down.records).toEqual(up.records)
+})
+
+test('a clean end says goodbye', async () => {
+  const registry = new TestRegistry()
+  const { announcer: seller } = await announcer({ beatEveryMs: () => 3_600_000 })
+  seller.add(registry)
+  await vi.waitUntil(() => registry.beats.length === 1)
+  await seller.close()
+  expect(registry.beats.at(-1)?.body.leaving).toBe(true)
+})
+
+test('the sequence goes on rising although the clock went back', async () => {
+  const registry = new TestRegistry()
+  const nowMs = Date.now()
+  const { announcer: seller, stored } = await announcer({ loadSeq: async () => nowMs + 60_000 })
+  seller.add(registry)
+  await vi.waitUntil(() => registry.beats.length >= 1)
+  expect(stored.seq).toBe(nowMs + 60_001)
+  expect(registry.records[0]?.seq).toBe(nowMs + 60_001)
+})
+
+test('a sequence that a wrong clock left in the far future is not gone on from', async () => {
+  const registry = new TestRegistry()
+  const { announcer: seller } = await announcer({ loadSeq: async () => Date.now() + 86_400_000 })
+  seller.add(registry)
+  await vi.waitUntil(() => registry.beats.length >= 1)
+  expect(registry.records[0]?.seq).toBeLessThan(Date.now() + 1000)
+})
+
+test('of two homes with one key the second does not announce', async () => {
+  const registry = new TestRegistry()
+  const { announcer: first } = await announcer()
+  first.add(registry)
+  await vi.waitUntil(() => registry.beats.length >= 1)
+  const { announcer: second, taken } = await announcer()
+  second.add(registry)
+  await vi.waitUntil(() => taken.length > 0)
+  expect(taken[0]).toMatchObject({ atStart: true, error: { code: 'identity_in_use' } })
+  expect(registry.records).toHaveLength(1)
+})
+
+test('the second takes over when told so, and the first gives way', async () => {
+  const registry = new TestRegistry()
+  const { announcer: first, taken } = await announcer()
+  first.add(registry)
+  await vi.waitUntil(() => registry.beats.length >= 1)
+  const { announcer: second } = await announcer({ takeOver: true })
+  second.add(registry)
+  await vi.waitUntil(() => registry.records.length === 2)
+  first.changed()
+  await vi.waitUntil(() => taken.length === 1)
+  expect(taken[0]).toMatchObject({ atStart: false, error: { code: 'identity_in_use' } })
+  expect(registry.records).toHaveLength(2)
+})
+
+test('a home restored from a backup announces once the record of the lost one is stale', async () => {
+  const registry = new TestRegistry()
+  const { announcer: lost } = await announcer()
+  lost.add(registry)
+  await vi.waitUntil(() => registry.beats.length >= 1)
+  await lost.close()
+  registry.isLive = false
+  const { announcer: restored } = await announcer({ loadSeq: async () => 5 })
+  restored.add(registry)
+  await vi.waitUntil(() => registry.records.length === 2)
+})
+
+test('more models than a record holds go by the hash of a catalogue', async () => {
+  const registry = new TestRegistry()
+  const models = Array.from({ length: 200 }, (_, n) => recordModel({ id: `model ${n}` }))
+  const { announcer: seller } = await announcer({ models: () => models })
+  seller.add(registry)
+  await vi.waitUntil(() => registry.records.length === 1)
+  expect(registry.records[0]?.body).toMatchObject({
+    models: null,
+    catalog: {
+      hash: catalogHash(catalogText(models)),
+      url: 'https://seller.example.com/openseed/v1/catalog',
+    },
+  })
+})

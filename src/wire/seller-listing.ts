@@ -1,0 +1,88 @@
+/** What a registry repeats about one seller: the signed documents as they were signed, and what it saw itself. */
+import { hasCode } from '../base/errors.ts'
+import { expectInteger, expectObject, present, refuseMessage } from './fields.ts'
+import { parseBinding, type SignedBinding } from './peer-binding.ts'
+import type { HeartbeatRecord, SellerRecord } from './record.ts'
+import { validateRecord } from './validate-record.ts'
+
+/** A heartbeat this young makes a seller live; older, it is stale until its record expires. In milliseconds. */
+export const liveMs = 90_000
+
+/** `live`: heard of within 90 s. `stale`: its record is valid, but it is silent. */
+export type ListingState = 'live' | 'stale'
+
+/** Seen by the registry, declared by nobody. */
+export interface Measured {
+  /** Unix milliseconds since when this registry knows the seller. */
+  sinceMs: number
+  /** Share of the time since then in which it was live, 0 to 1. */
+  uptime: number
+  /** Heartbeats accepted since then. */
+  heartbeats: number
+}
+
+/** One seller as a registry lists it. Record, binding and heartbeat are signed; all else is the registry's word. */
+export interface SellerListing {
+  record: SellerRecord
+  /** Parsed and not verified: who pays by it verifies it. */
+  binding: SignedBinding
+  /** Null when there was none, or none that is still valid. */
+  heartbeat: HeartbeatRecord | null
+  /** Unix milliseconds; never in the future. */
+  lastSeenMs: number
+  state: ListingState
+  measured: Measured
+}
+
+/** What the reader of a listing knows. */
+export interface ListingRules {
+  nowMs: number
+  /** How far clocks may differ, in seconds; 120 unless told. */
+  skewSec?: number
+}
+
+/** Parses one listing and judges its record. Null for whatever is not to be believed; never throws. */
+export function parseListing(input: unknown, { nowMs, skewSec }: ListingRules): SellerListing | null {
+  try {
+    const listing = expectObject(input, 'listing')
+    const rules = {
+      nowSec: Math.floor(nowMs / 1_000),
+      lastSeq: null,
+      ...(skewSec !== undefined && { skewSec }),
+    }
+    const record = validateRecord(listing.record, { ...rules, type: 'seller' })
+    if (!record.ok) return null
+    const { peer, body } = record.record
+    const binding = parseBinding(listing.binding)
+    if (binding.peer !== peer || binding.payTo !== body.payTo) return null
+    const heartbeat =
+      present(listing.heartbeat) === undefined
+        ? null
+        : validateRecord(listing.heartbeat, { ...rules, type: 'heartbeat', peer })
+    const lastSeenMs = Math.min(expectInteger(listing.lastSeenMs, 'lastSeenMs'), nowMs)
+    return {
+      record: record.record,
+      binding,
+      // An expired heartbeat is what a silent seller has; the rest still stands.
+      heartbeat: heartbeat?.ok ? heartbeat.record : null,
+      lastSeenMs,
+      state: nowMs - lastSeenMs < liveMs ? 'live' : 'stale',
+      measured: parseMeasured(listing.measured),
+    }
+  } catch (thrown) {
+    if (hasCode(thrown, 'invalid_message')) return null
+    throw thrown
+  }
+}
+
+function parseMeasured(input: unknown): Measured {
+  const measured = expectObject(input, 'measured')
+  const { uptime } = measured
+  if (typeof uptime !== 'number' || !(uptime >= 0 && uptime <= 1))
+    return refuseMessage('uptime', 'a number from 0 to 1')
+  return {
+    sinceMs: expectInteger(measured.sinceMs, 'sinceMs'),
+    uptime,
+    heartbeats: expectInteger(measured.heartbeats, 'heartbeats'),
+  }
+}

@@ -1,0 +1,96 @@
+/** Registries that tell each other what sellers told them. */
+import { randomBytes } from 'node:crypto'
+import { expect, test, vi } from 'vitest'
+import { nodeKeyOf } from '../../src/wire/node-key.ts'
+import { signBatch } from '../../src/wire/delta-batch.ts'
+import { encodeBinding } from '../../src/wire/peer-binding.ts'
+import { encodeRecord } from '../../src/wire/record.ts'
+import { announcedSeller, modelOf } from '../fixtures/announced-seller.ts'
+import { startRegistry, type TestRegistry } from '../fixtures/registry.ts'
+
+const soon = { timeout: 5_000, interval: 10 }
+
+/** Two registries, each with the other as its peer. */
+async function startPair(): Promise<AsyncDisposableStack & { one: TestRegistry; two: TestRegistry }> {
+  const stack = new AsyncDisposableStack()
+  const first = await startRegistry()
+  const { port } = first.node
+  const two = stack.use(await startRegistry({ peers: [first.url] }))
+  // The first one's port is known only once it listens: it is started again with its peer.
+  await first[Symbol.asyncDispose]()
+  const one = stack.use(await startRegistry({ listen: { host: '127.0.0.1', port }, peers: [two.url] }))
+  return Object.assign(stack, { one, two })
+}
+
+test('what one registry hears the other lists, with price changes and goodbyes', async () => {
+  await using pair = await startPair()
+  const { one, two } = pair
+  const seller = announcedSeller(500)
+  const other = announcedSeller(501)
+  await one.client.register(seller.record(), seller.binding)
+  await two.client.register(other.record(), other.binding)
+  for (const { client } of [one, two])
+    await vi.waitFor(async () => expect((await client.sellers())!.listings).toHaveLength(2), soon)
+
+  const dearer = seller.record({ models: [modelOf('qwen3:8b', 7n)] })
+  await one.client.register(dearer, seller.binding)
+  const beat = seller.heartbeat()
+  await one.client.heartbeat(beat)
+  await vi.waitFor(
+    async () =>
+      expect(await two.client.seller(seller.peer)).toMatchObject({ record: dearer, heartbeat: beat }),
+    soon,
+  )
+  await two.client.heartbeat(other.heartbeat({ leaving: true }))
+  await vi.waitFor(async () => expect(await one.client.seller(other.peer)).toBeNull(), soon)
+})
+
+test('a registry that was killed has the list again from its peer', async () => {
+  await using pair = await startPair()
+  const { one, two } = pair
+  const seller = announcedSeller(502)
+  await one.client.register(seller.record(), seller.binding)
+  await vi.waitFor(async () => expect(await two.client.seller(seller.peer)).not.toBeNull(), soon)
+  const { port } = one.node
+  await one.node[Symbol.asyncDispose]()
+  await using again = await startRegistry({ listen: { host: '127.0.0.1', port }, peers: [two.url] })
+  await vi.waitFor(async () => expect(await again.client.seller(seller.peer)).not.toBeNull(), soon)
+})
+
+test('a peer can neither forge a seller nor make one look more alive than its own signature does', async () => {
+  let nowMs = 1_900_000_000_000
+  await using registry = await startRegistry({ now: () => nowMs })
+  const { client } = registry
+  const liar = nodeKeyOf(randomBytes(32))
+  const seller = announcedSeller(503, nowMs)
+  const victim = announcedSeller(504, nowMs)
+  const record = encodeRecord(seller.record())
+  const forged = encodeRecord(victim.record()).replace('eu-west', 'on-moon')
+  nowMs += 600_000
+  const item = (text: string, { binding }: typeof seller) =>
+    `{"lastSeenMs":${nowMs},"record":${text},"binding":${JSON.stringify(encodeBinding(binding))}}`
+  const batch = `{"version":"x-1","reset":false,"more":false,"items":[${item(record, seller)},${item(forged, victim)}]}`
+  await client.exchange(signBatch(liar, batch))
+  expect(await client.seller(victim.peer)).toBeNull()
+  expect(await client.seller(seller.peer)).toMatchObject({ state: 'stale' })
+})
+
+test('a batch whose signature is another one is refused', async () => {
+  await using registry = await startRegistry()
+  const batch = signBatch(nodeKeyOf(randomBytes(32)), '{"version":"x-1","items":[]}')
+  const { peer } = signBatch(nodeKeyOf(randomBytes(32)), '')
+  await expect(registry.client.exchange({ ...batch, peer })).rejects.toMatchObject({
+    code: 'registry_failed',
+  })
+})
+
+test('a peer that cannot be reached does not trouble a registry, and is taken up when it returns', async () => {
+  const gone = await startRegistry()
+  const { port } = gone.node
+  await gone[Symbol.asyncDispose]()
+  await using registry = await startRegistry({ peers: [`http://127.0.0.1:${port}`] })
+  const seller = announcedSeller(505)
+  await registry.client.register(seller.record(), seller.binding)
+  await using back = await startRegistry({ listen: { host: '127.0.0.1', port } })
+  await vi.waitFor(async () => expect(await back.client.seller(seller.peer)).not.toBeNull(), soon)
+})
