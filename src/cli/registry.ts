@@ -24,6 +24,18 @@ export const registryOptions: readonly SettingOption[] = [
     repeat: true,
   },
   {
+    flags: '--dht-listen <multiaddr>',
+    key: 'registry.dht_listen',
+    meaning: 'serve the DHT here, such as /ip4/0.0.0.0/tcp/8405 (repeatable)',
+    repeat: true,
+  },
+  {
+    flags: '--dht-bootstrap <multiaddr>',
+    key: 'registry.dht_bootstrap',
+    meaning: 'a DHT server to begin with (repeatable)',
+    repeat: true,
+  },
+  {
     flags: '--allow-private',
     key: 'registry.allow_private',
     meaning: 'list sellers in private networks too',
@@ -60,6 +72,7 @@ async function run(context: Context, given: Record<string, unknown>): Promise<vo
       [
         `Listing sellers of ${facts.network} at ${print.strong(facts.url)} as ${facts.peer}.`,
         ...facts.peers.map((url) => `Exchanging news with ${url}`),
+        ...facts.dht.map((addr) => `DHT server: ${addr}`),
         '',
         `Sellers announce themselves with: openseed sell --registry ${facts.url}`,
         `Buyers find them with: openseed buy --registry ${facts.url}`,

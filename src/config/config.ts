@@ -84,6 +84,8 @@ export function loadConfig(env: Env, flags: FlagValues = {}, homeFlag?: string) 
     registry: {
       listen: read(settings.registryListen),
       peers: read(settings.registryPeers),
+      dhtListen: read(settings.registryDhtListen),
+      dhtBootstrap: read(settings.registryDhtBootstrap),
       allowPrivate: read(settings.registryAllowPrivate) ?? network.name === 'local',
       requestsPerSec: read(settings.registryRequestRate),
       trustForwarded: read(settings.registryTrustForwarded),

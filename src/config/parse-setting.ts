@@ -67,6 +67,15 @@ export function registryName(input: unknown): string {
   }
 }
 
+export function multiaddrText(input: unknown): string {
+  if (
+    typeof input === 'string' &&
+    /^\/(?:ip4|ip6|dns|dns4|dns6)\/[^/\s]+\/tcp\/\d{1,5}(?:\/p2p\/[1-9A-HJ-NP-Za-km-z]+)?$/.test(input)
+  )
+    return input
+  throw unusable('a TCP multiaddr such as /ip4/192.0.2.1/tcp/8405')
+}
+
 export function boolean(input: unknown): boolean {
   if (input === true || input === 'true') return true
   if (input === false || input === 'false') return false

@@ -12,6 +12,7 @@ import {
   listOf,
   modelTable,
   oneOf,
+  multiaddrText,
   registryName,
   text,
   usd,
@@ -44,6 +45,7 @@ const count = (min: number, max: number): Shape<number> => ({ parse: integer(min
 const money: Shape<Usdc> = { parse: usd, show: formatUsd }
 const url: Shape<string> = { parse: httpUrl, show: maskUrl }
 const flag: Shape<boolean> = { parse: boolean, show: String }
+const multiaddr: Shape<string> = { parse: multiaddrText, show: (addr) => addr }
 const registry: Shape<string> = {
   parse: registryName,
   show: (value) => (value.includes('://') ? maskUrl(value) : value),
@@ -249,6 +251,18 @@ export const settings = {
     list(url),
     [],
     'Base URLs of registries to exchange news with.',
+  ),
+  registryDhtListen: setting<readonly string[]>(
+    'registry.dht_listen',
+    list(multiaddr),
+    [],
+    'Multiaddrs on which the registry serves the DHT, such as /ip4/0.0.0.0/tcp/8405; empty means not at all.',
+  ),
+  registryDhtBootstrap: setting<readonly string[]>(
+    'registry.dht_bootstrap',
+    list(multiaddr),
+    [],
+    'Multiaddrs of other DHT servers, each with its /p2p/ part.',
   ),
   registryAllowPrivate: setting<boolean | null>(
     'registry.allow_private',

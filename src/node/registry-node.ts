@@ -18,6 +18,7 @@ import type { NetworkTerms } from '../wire/network.ts'
 import type { NodeKey } from '../wire/node-key.ts'
 import type { IsValidSignature } from '../wire/peer-binding.ts'
 import type { PeerId } from '../wire/peer-id.ts'
+import { joinDht } from './registry-dht.ts'
 
 export interface RegistryNodeOptions {
   key: NodeKey
@@ -35,6 +36,8 @@ export interface RegistryNodeOptions {
   now: Clock
   log: Log
   exchangeEveryMs?: number
+  /** Absent: no part in the DHT. */
+  dht?: { listen: readonly string[]; bootstrap: readonly string[]; everyMs?: number }
 }
 
 export interface RegistryNode extends AsyncDisposable {
@@ -42,6 +45,8 @@ export interface RegistryNode extends AsyncDisposable {
   readonly port: number
   readonly peerId: PeerId
   readonly index: SellerIndex
+  /** Multiaddrs through which others join the DHT; none without a part in it. */
+  dhtAddrs(): string[]
 }
 
 const burstSec = 5
@@ -97,6 +102,10 @@ export async function startRegistryNode(options: RegistryNodeOptions): Promise<R
       log,
     }),
   )
+  const dht =
+    options.dht === undefined
+      ? null
+      : stack.use(await joinDht({ ...options.dht, key, allowPrivate: options.allowPrivate, index, now, log }))
   for (const timer of [
     setInterval(() => index.sweep(), sweepEveryMs),
     setInterval(wakeOnNews(index, waiting), wakeEveryMs),
@@ -108,6 +117,7 @@ export async function startRegistryNode(options: RegistryNodeOptions): Promise<R
     port: server.port,
     peerId: key.peerId,
     index,
+    dhtAddrs: () => dht?.addrs() ?? [],
     [Symbol.asyncDispose]: () => parts.disposeAsync(),
   }
 }

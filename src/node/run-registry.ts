@@ -15,6 +15,8 @@ export interface RegistryFacts {
   network: string
   peer: string
   peers: readonly string[]
+  /** Multiaddrs through which others join the DHT. */
+  dht: readonly string[]
 }
 
 export interface RegistryIo {
@@ -40,11 +42,15 @@ export async function runRegistry(config: Config, { log, build, ready, signal }:
     key: openNodeKey(config.paths.registry),
     network: network.terms,
     ...registry,
+    ...(registry.dhtListen.length > 0 && {
+      dht: { listen: registry.dhtListen, bootstrap: registry.dhtBootstrap },
+    }),
     isValidSignature: openWalletCheck(rpc),
     build,
     now: systemClock,
     log,
   })
-  ready({ url: node.url, network: network.name, peer: node.peerId, peers: registry.peers })
+  const { url, peerId: peer } = node
+  ready({ url, network: network.name, peer, peers: registry.peers, dht: node.dhtAddrs() })
   if (!signal.aborted) await once(signal, 'abort')
 }
