@@ -2,6 +2,8 @@ import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
+    // Left to itself it keeps one core free, which on two is half of the machine.
+    maxWorkers: '100%',
     projects: [
       { test: { name: 'unit', include: ['src/**/*.test.ts'] } },
       { test: { name: 'stories', include: ['test/**/*.test.ts'], testTimeout: 60_000, hookTimeout: 60_000 } },

@@ -30,6 +30,7 @@ const putMs = 30_000
 const afterFirstMs = 600
 const agreeing = 3
 const enoughHolders = 8
+const fewHolders = 4
 const sellersWanted = 20
 const recordsAtOnce = 8
 
@@ -50,8 +51,11 @@ export function openDht(parts: DhtParts): Dht {
     if (!judge.maySettle(place)) return { ok: false, reason: 'too_often' }
     const signal = within(options, putMs)
     await joined(signal)
-    const events = kad.put(place, value, { signal })
-    return { ok: true, holders: await countUpTo(options.enough ?? enoughHolders, events, 'PUT_VALUE') }
+    const tell = () =>
+      countUpTo(options.enough ?? enoughHolders, queries.put(place, value, signal), 'PUT_VALUE')
+    const holders = await tell()
+    // Where most of the nearest nodes turned out to be dead: they are out of the table now.
+    return { ok: true, holders: holders < fewHolders && !signal.aborted ? await tell() : holders }
   }
 
   async function get<Kind extends DhtKind>(
@@ -59,16 +63,18 @@ export function openDht(parts: DhtParts): Dht {
     peer: string,
     options: GetOptions,
   ): Promise<Found<DhtDocuments[Kind]> | null> {
-    const enough = new AbortController()
-    const signal = AbortSignal.any([enough.signal, within(options, getMs)])
+    const signal = within(options, getMs)
     await joined(signal)
-    try {
-      const replies = repliesOf<Kind>(parts, dhtKey(kind, peer), signal)
-      const agreed = await agreeOn(replies, { agree: options.agree ?? agreeing, afterFirstMs })
-      return agreed === null ? null : { document: agreed.answer, holders: agreed.holders }
-    } finally {
-      enough.abort()
-    }
+    const agreed = await queries.insist(async () => {
+      const enough = new AbortController()
+      const replies = repliesOf<Kind>(parts, dhtKey(kind, peer), AbortSignal.any([enough.signal, signal]))
+      try {
+        return await agreeOn(replies, { agree: options.agree ?? agreeing, afterFirstMs })
+      } finally {
+        enough.abort()
+      }
+    }, signal)
+    return agreed === null ? null : { document: agreed.answer, holders: agreed.holders }
   }
 
   async function getSeller(peer: string, options: GetOptions): Promise<FoundSeller | null> {

@@ -40,22 +40,26 @@ const raw = 0x55
 
 export function openDirectories({ kad, queries, store, self }: DirectoryParts): Directories {
   async function readOne(model: string, directory: Directory, outer: AbortSignal): Promise<PeerId[]> {
-    const enough = new AbortController()
-    const signal = AbortSignal.any([enough.signal, outer, AbortSignal.timeout(readMs)])
+    const signal = AbortSignal.any([outer, AbortSignal.timeout(readMs)])
     const cid = cidOf(model, directory)
-    try {
-      const lists = await gatherLists(queries.providers(cid, signal), { agree: holdersHeard, afterFirstMs })
-      const own = store.listedAt(base32.baseEncode(cid.multihash.bytes))
-      return takeInTurn([own, ...lists], sellersPerDirectory)
-    } finally {
-      enough.abort()
-    }
+    const lists = await queries.insist(async () => {
+      const enough = new AbortController()
+      const replies = queries.providers(cid, AbortSignal.any([enough.signal, signal]))
+      try {
+        const heard = await gatherLists(replies, { agree: holdersHeard, afterFirstMs })
+        return heard.length === 0 ? null : heard
+      } finally {
+        enough.abort()
+      }
+    }, signal)
+    const own = store.listedAt(base32.baseEncode(cid.multihash.bytes))
+    return takeInTurn([own, ...(lists ?? [])], sellersPerDirectory)
   }
 
   return {
     async enter(model, enough, signal) {
       const directory = await chooseDirectory(self, (directory) => readOne(model, directory, signal))
-      return await countUpTo(enough, kad.provide(cidOf(model, directory), { signal }), 'ADD_PROVIDER')
+      return await countUpTo(enough, queries.provide(cidOf(model, directory), signal), 'ADD_PROVIDER')
     },
     async leave(model) {
       for (const directory of directoriesOf(self)) await kad.cancelReprovide(cidOf(model, directory))

@@ -13,7 +13,7 @@ interface Step {
 
 interface Internals {
   onPeerConnect(peer: PeerInfo): Promise<void>
-  routingTable: EventTarget & { size: number }
+  routingTable: EventTarget & { size: number; remove(peer: Libp2pPeerId): Promise<void> }
   network: {
     sendRequest(to: Libp2pPeerId, message: object, options: object): AsyncIterable<QueryEvent>
   }
@@ -27,6 +27,13 @@ interface Internals {
 }
 
 export interface KadQueries {
+  /**
+   * Asks again when nothing was found and dead peers were met: a query begins at the nearest ones of the table and may
+   * end there when those are gone. They are out of the table for the next.
+   */
+  insist<Answer>(ask: () => Promise<Answer | null>, signal: AbortSignal): Promise<Answer | null>
+  put(key: Uint8Array, value: Uint8Array, signal: AbortSignal): AsyncIterable<QueryEvent>
+  provide(directory: CID, signal: AbortSignal): AsyncIterable<QueryEvent>
   routingTable: Internals['routingTable']
   /** Asks for the peers nearest to this node, which are thereby met. Never rejects. */
   meetNeighbours(signal: AbortSignal): Promise<void>
@@ -35,6 +42,8 @@ export interface KadQueries {
   /** Lists as holders give them. Stock `findProviders` ends with the first holder that names 20, honest or not. */
   providers(directory: CID, signal: AbortSignal): AsyncIterable<string[]>
 }
+
+const mostTries = 3
 
 export function openKadQueries(
   dht: KadDHT,
@@ -50,13 +59,36 @@ export function openKadQueries(
   internals.onPeerConnect = async (peer) => {
     if (routingTable.size < dht.k || isConnected(peer.id)) await take(peer)
   }
+  let evicted = 0
+  // Stock tables keep a dead peer until its bucket is full, and every query begins with the nearest ones, dead or not.
+  async function* heed(events: AsyncIterable<QueryEvent>, signal: AbortSignal): AsyncGenerator<QueryEvent> {
+    for await (const event of events) {
+      const failed = event.name === 'QUERY_ERROR' && !signal.aborted
+      if (failed && !isConnected(event.from)) {
+        evicted += 1
+        await routingTable.remove(event.from)
+      }
+      yield event
+    }
+  }
+
   return {
     routingTable,
+    async insist(ask, signal) {
+      for (let tries = 1; ; tries++) {
+        const before = evicted
+        const answer = await ask()
+        if (answer !== null || evicted === before || tries === mostTries || signal.aborted) return answer
+      }
+    },
+    put: (key, value, signal) => heed(dht.put(key, value, { signal }), signal),
+    provide: (directory, signal) => heed(dht.provide(directory, { signal }), signal),
     async meetNeighbours(signal) {
-      await countUpTo(Infinity, dht.getClosestPeers(self.toMultihash().bytes, { signal }), 'FIND_NODE')
+      const walk = dht.getClosestPeers(self.toMultihash().bytes, { signal })
+      await countUpTo(Infinity, heed(walk, signal), 'FIND_NODE')
     },
     async *values(key, signal) {
-      for await (const event of dht.get(key, { signal })) {
+      for await (const event of heed(dht.get(key, { signal }), signal)) {
         if (event.name !== 'PEER_RESPONSE' || event.record === undefined) continue
         yield { from: event.from.toString(), value: event.record.value }
       }
@@ -66,7 +98,7 @@ export function openKadQueries(
       async function* ask({ peer, ...step }: Step): AsyncGenerator<QueryEvent> {
         yield* network.sendRequest(peer.id, { type: 'GET_PROVIDERS', key }, step)
       }
-      for await (const event of queryManager.run(key, ask, { signal })) {
+      for await (const event of heed(queryManager.run(key, ask, { signal }), signal)) {
         if (event.name === 'PEER_RESPONSE') yield event.providers.map(({ id }) => id.toString())
       }
     },
