@@ -2,6 +2,7 @@
  * The buyer's channels: decided on at once in memory, on disk before anything leaves this machine. After a write that
  * failed, a channel is read back from the store before it is used again.
  */
+import { Changes } from '../base/changes.ts'
 import { crashPoint } from '../base/crash.ts'
 import type { Clock } from '../base/clock.ts'
 import { OpenSeedError } from '../base/errors.ts'
@@ -43,7 +44,7 @@ export class ChannelBook {
   readonly #channels = new Map<Hex, Channel>()
   readonly #writes = new Map<Hex, Set<Promise<unknown>>>()
   readonly #reloads = new Map<Hex, Promise<void>>()
-  readonly #waiters = new Map<Hex, Set<() => void>>()
+  readonly #changes = new Changes<Hex>()
 
   private constructor(parts: BookParts) {
     this.#parts = parts
@@ -193,23 +194,12 @@ export class ChannelBook {
 
   /** Resolves when something of the channel ended or changed, or the signal aborts. */
   changed(channel: Channel, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const waiters = this.#waiters.get(channel.id) ?? new Set()
-      this.#waiters.set(channel.id, waiters)
-      const done = () => {
-        waiters.delete(done)
-        signal.removeEventListener('abort', done)
-        resolve()
-      }
-      waiters.add(done)
-      signal.addEventListener('abort', done, { once: true })
-      if (signal.aborted) done()
-    })
+    return this.#changes.next(channel.id, signal)
   }
 
   /** Wakes who waits for a change. */
   wake(channel: Channel): void {
-    for (const wake of this.#waiters.get(channel.id) ?? []) wake()
+    this.#changes.wake(channel.id)
   }
 
   async #close(

@@ -2,6 +2,7 @@
  * The seller's channels: ledgers in memory, decided on synchronously, and their rows on disk. A decision counts once
  * its row is committed; when a commit fails the channel is read back from disk before it is used again.
  */
+import { Changes } from '../base/changes.ts'
 import { setTimeout as wait } from 'node:timers/promises'
 import type { Log } from '../base/log.ts'
 import type { Clock } from '../base/clock.ts'
@@ -48,8 +49,8 @@ const mostRetryMs = 10_000
 export class ChannelBook {
   readonly #parts: BookParts
   readonly #entries = new Map<Hex, Entry>()
-  readonly #waiters = new Map<Hex, Set<() => void>>()
-  #changes = 0
+  readonly #changes = new Changes<Hex>()
+  #remembered = 0
   /** admitBy below this was signed before this run */
   #floorSec = 0
 
@@ -263,17 +264,7 @@ export class ChannelBook {
 
   /** Resolves when something of the channel ended, or when the signal aborts. */
   changed(entry: Entry, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const waiters = this.#waiters.get(entry.id) ?? new Set()
-      this.#waiters.set(entry.id, waiters)
-      const done = () => {
-        waiters.delete(done)
-        signal.removeEventListener('abort', done)
-        resolve()
-      }
-      waiters.add(done)
-      signal.addEventListener('abort', done, { once: true })
-    })
+    return this.#changes.next(entry.id, signal)
   }
 
   async #commit(entry: Entry, write: Promise<unknown>): Promise<void> {
@@ -285,7 +276,7 @@ export class ChannelBook {
       await entry.reloading
       throw error
     } finally {
-      for (const wake of this.#waiters.get(entry.id) ?? []) wake()
+      this.#changes.wake(entry.id)
     }
   }
 
@@ -324,7 +315,7 @@ export class ChannelBook {
     const forgetAtSec = Math.max(request.admitBySec, this.#nowSec()) + rememberClosedSec
     const { bodyHash, streamed } = request
     entry.closed.set(id, { bodyHash, streamed, receipt, forgetAtSec, stored })
-    if ((this.#changes = (this.#changes + 1) % 1024) === 0) this.#forget()
+    if ((this.#remembered = (this.#remembered + 1) % 1024) === 0) this.#forget()
   }
 
   #forget(): void {
