@@ -12,7 +12,6 @@ import type { Writer } from '../store/writer.ts'
 import type { SellerOperations } from '../store/operations.ts'
 import type { Usdc } from '../wire/amount.ts'
 import type { ChannelConfig } from '../wire/channel.ts'
-import type { ChannelSnapshot } from '../wire/extension.ts'
 import type { Hex } from '../wire/hex.ts'
 import { parseSignedReceipt, encodeSignedReceipt, type Receipt, type SignedReceipt } from '../wire/receipt.ts'
 import {
@@ -25,7 +24,7 @@ import {
   type Delivered,
   type Entry,
 } from './channel-entry.ts'
-import { adoptChain, endRefund, finish, held, requestTtlSec, restart } from './ledger.ts'
+import { adoptChain, endRefund, finish, requestTtlSec, restart } from './ledger.ts'
 
 export type SellerStore = Writer<SellerOperations>
 
@@ -250,16 +249,6 @@ export class ChannelBook {
   /** Stores a channel after its ledger changed otherwise. */
   save(entry: Entry): Promise<void> {
     return this.#commit(entry, this.#parts.store.run('saveChannel', { channel: this.#nextRow(entry) }))
-  }
-
-  snapshot(entry: Entry): ChannelSnapshot {
-    const { ledger } = entry
-    return {
-      charged: ledger.charged,
-      held: held(ledger),
-      signed: ledger.signed,
-      open: [...ledger.open].map(([id, row]) => ({ id, ceiling: row.ceiling })),
-    }
   }
 
   /** Resolves when something of the channel ended, or when the signal aborts. */

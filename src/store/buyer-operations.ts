@@ -1,5 +1,6 @@
 /** What a buyer stores and asks. One function, one transaction, one invariant. */
 import type { Usdc } from '../wire/amount.ts'
+import { channelReads } from './channel-reads.ts'
 import { commonReads, commonWrites } from './common-operations.ts'
 import { conflict } from './faults.ts'
 import { sql, type Db } from './open.ts'
@@ -17,7 +18,6 @@ import {
   type SellerRow,
 } from './rows.ts'
 
-type ChannelKey = { channelId: string }
 type RequestKey = Pick<BuyerRequestRow, 'channelId' | 'id'>
 
 /** Stores a channel that was computed from the stored one: revision 1 is new, any other replaces its predecessor. */
@@ -100,33 +100,10 @@ export function recordDeposit(db: Db, deposit: BuyerDepositRow): void {
   ).run(toColumns(buyerDepositColumns, deposit))
 }
 
-/** Every channel with its open requests. */
-export function loadChannels(db: Db): BuyerChannelRow[] {
-  const open = Map.groupBy(
-    sql(db, `SELECT * FROM requests WHERE state = 'open' ORDER BY rowid`)
-      .all()
-      .map((record) => fromColumns(buyerRequestColumns, record)),
-    (request) => request.channelId,
-  )
-  return sql(db, `SELECT * FROM channels ORDER BY rowid`)
-    .all()
-    .map((record) => fromColumns(buyerChannelColumns, record))
-    .map((channel) => ({ ...channel, openRequests: open.get(channel.id) ?? [] }))
-}
-
-export function loadChannel(db: Db, { channelId }: ChannelKey): BuyerChannelRow | null {
-  const record = sql(db, `SELECT * FROM channels WHERE id = ?`).get(channelId)
-  if (!record) return null
-  const openRequests = sql(db, `SELECT * FROM requests WHERE channelId = ? AND state = 'open' ORDER BY rowid`)
-    .all(channelId)
-    .map((request) => fromColumns(buyerRequestColumns, request))
-  return { ...fromColumns(buyerChannelColumns, record), openRequests }
-}
-
-export function findRequest(db: Db, key: RequestKey): BuyerRequestRow | null {
-  const record = sql(db, `SELECT * FROM requests WHERE channelId = @channelId AND id = @id`).get(key)
-  return record ? fromColumns(buyerRequestColumns, record) : null
-}
+export const { loadChannels, loadChannel, findRequest } = channelReads<BuyerChannelRow, BuyerRequestRow>(
+  buyerChannelColumns,
+  buyerRequestColumns,
+)
 
 /** The newest first. */
 export function listRequests(

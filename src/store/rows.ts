@@ -132,7 +132,8 @@ export interface OutboxRow {
 
 // bigint for money and nonces, number for counts, times and blocks, flag for 0/1.
 type ColumnKind = 'text' | 'bigint' | 'number' | 'flag' | 'json'
-type Columns<Row> = { readonly [Name in keyof Required<Omit<Row, 'openRequests'>>]: ColumnKind }
+/** How each field of a row is kept. */
+export type Columns<Row> = { readonly [Name in keyof Required<Omit<Row, 'openRequests'>>]: ColumnKind }
 type ColumnValue = string | bigint | number | null
 
 /** Columns carry the names of the row's fields, so SQL and types read alike. */

@@ -1,5 +1,6 @@
 /** What a seller stores and asks. One function, one transaction, one invariant. */
 import type { Usdc } from '../wire/amount.ts'
+import { channelReads } from './channel-reads.ts'
 import { commonReads, commonWrites } from './common-operations.ts'
 import { conflict } from './faults.ts'
 import { sql, type Db } from './open.ts'
@@ -15,7 +16,6 @@ import {
   type SellerRequestRow,
 } from './rows.ts'
 
-type ChannelKey = { channelId: string }
 type RequestKey = Pick<SellerRequestRow, 'channelId' | 'id'>
 
 /** Stores a channel that was computed from the stored one: revision 1 is new, any other replaces its predecessor. */
@@ -135,33 +135,10 @@ function chargedSoFar(db: Db, channelId: string): Usdc {
   return (record as { charged: bigint } | undefined)?.charged ?? 0n
 }
 
-/** Every channel with its open requests. */
-export function loadChannels(db: Db): SellerChannelRow[] {
-  const open = Map.groupBy(
-    sql(db, `SELECT * FROM requests WHERE state = 'open' ORDER BY rowid`)
-      .all()
-      .map((record) => fromColumns(sellerRequestColumns, record)),
-    (request) => request.channelId,
-  )
-  return sql(db, `SELECT * FROM channels ORDER BY rowid`)
-    .all()
-    .map((record) => fromColumns(sellerChannelColumns, record))
-    .map((channel) => ({ ...channel, openRequests: open.get(channel.id) ?? [] }))
-}
-
-export function loadChannel(db: Db, { channelId }: ChannelKey): SellerChannelRow | null {
-  const record = sql(db, `SELECT * FROM channels WHERE id = ?`).get(channelId)
-  if (!record) return null
-  const openRequests = sql(db, `SELECT * FROM requests WHERE channelId = ? AND state = 'open' ORDER BY rowid`)
-    .all(channelId)
-    .map((request) => fromColumns(sellerRequestColumns, request))
-  return { ...fromColumns(sellerChannelColumns, record), openRequests }
-}
-
-export function findRequest(db: Db, key: RequestKey): SellerRequestRow | null {
-  const record = sql(db, `SELECT * FROM requests WHERE channelId = @channelId AND id = @id`).get(key)
-  return record ? fromColumns(sellerRequestColumns, record) : null
-}
+export const { loadChannels, loadChannel, findRequest } = channelReads<SellerChannelRow, SellerRequestRow>(
+  sellerChannelColumns,
+  sellerRequestColumns,
+)
 
 /** The newest first. */
 export function listRequests(
