@@ -105,8 +105,6 @@ test('a record is not replaced again within half a minute, unless it is much new
   expect(await host.dht.putRecord(sellerRecord(key, { seq: now }))).toMatchObject({ ok: true })
 })
 
-// Who answers first decides how long honest holders are waited for, so a busy machine can let the liars win: this runs
-// where the machine is its own.
 test.runIf(process.env['TEST_DEEP'] === '1')(
   'five liars around a key can neither hide its record nor bring back the one before',
   async () => {
