@@ -1,14 +1,17 @@
 import { describeMachine } from './machine.ts'
 import { readGas } from './gas.ts'
+import { measureDiscovery } from './discovery.ts'
 import { measureAdmission } from './micro/admission.ts'
 import { measureCurve } from './micro/curve.ts'
 import { measureRegistry } from './micro/registry.ts'
 import { measureWriter } from './micro/writer.ts'
 import { readLedger } from './ledger.ts'
+import { measurePeers } from './p2p.ts'
 import { plain, stream, type Load } from './requests.ts'
 import type { BenchResults, CaseResult } from './results.ts'
 import { runWindow } from './load.ts'
 import { measureCase } from './rounds.ts'
+import { measureSearch } from './search.ts'
 import { openStage, type Stage } from './stage.ts'
 import { measureStartUp } from './start-up.ts'
 
@@ -18,6 +21,8 @@ interface Extent {
   warmUpMs: number
   loads: readonly Load[]
   starts: number
+  /** that begin and die */
+  sellers: number
   microMs: number
 }
 
@@ -27,6 +32,7 @@ const full: Extent = {
   warmUpMs: 2000,
   loads: [plain, stream(100), stream(200)],
   starts: 10,
+  sellers: 10,
   microMs: 1000,
 }
 const quickly: Extent = {
@@ -35,6 +41,7 @@ const quickly: Extent = {
   warmUpMs: 600,
   loads: [plain, stream(100)],
   starts: 3,
+  sellers: 3,
   microMs: 100,
 }
 
@@ -68,16 +75,37 @@ export async function measureAll({ quick, profile, note }: BenchOptions): Promis
   const paid = readLedger(stage)
   note('starting the command line again and again')
   const startUp = await measureStartUp(stage, extent.starts)
+  note('starting sellers and letting them die')
+  const discovery = await measureDiscovery(stage.folder, extent.sellers)
+  note('searching')
+  const search = await measureSearch(stage.bundle, extent.starts)
+  note('asking over libp2p')
+  const peers = await measurePeers(extent)
   note('measuring parts')
   const micro = {
     curve: measureCurve(extent.microMs),
     admission: await measureAdmission(stage.folder, extent.microMs / 10),
     writer: await measureWriter(stage.folder, extent.microMs),
-    registry: await measureRegistry(extent.microMs),
+    registry: await measureRegistry(extent.microMs, stage),
   }
   const { rounds, windowMs } = extent
   const gas = await readGas()
-  return { startedAt, quick, rounds, windowMs, machine, cases, paid, peakRssMiB, startUp, micro, gas }
+  return {
+    startedAt,
+    quick,
+    rounds,
+    windowMs,
+    machine,
+    cases,
+    paid,
+    peakRssMiB,
+    startUp,
+    search,
+    discovery,
+    peers,
+    micro,
+    gas,
+  }
 }
 
 /** Compiled hot paths, open channel, known terms. */

@@ -37,9 +37,13 @@ Repeat it with \`npm run bench\`; \`--quick\` takes some seconds, \`--json\` pri
 `
 
 const notes: Record<string, string> = {
+  Search:
+    'From the start of the process to its end, on the bundle. The DHT is one of forty nodes in one process, which takes its share of the cores.\n\n',
   Streams: 'TTFT is the time to the first byte of the body; "whole" is the time to its end.\n\n',
   Start:
     "Medians of ten starts of the bundle. The wallet's password costs no time here; in use, unlocking costs what its work factor asks for.\n\n",
+  'The ways to a seller':
+    'One request or stream at a time, between processes on loopback: plain HTTP kept alive, a pooled stream of a direct libp2p connection, and one through a relay.\n\n',
   'Durable writes':
     'Every write is on disk when it is answered; those that wait together share one fsync.\n\n',
 }

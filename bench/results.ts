@@ -1,7 +1,8 @@
 /** The shape of what `npm run bench -- --json` prints. Times in milliseconds, sizes in MiB, rates per second. */
 
 export type TargetName = 'direct' | 'proxy' | 'paid'
-export type ProcessName = 'engine' | 'proxy' | 'seller' | 'buyer'
+export type ProcessName = 'engine' | 'proxy' | 'seller' | 'buyer' | 'registry' | 'relay'
+export type PathName = 'plain' | 'direct' | 'relayed'
 
 export interface Spread {
   p50: number
@@ -58,12 +59,28 @@ export interface RegistryResults {
   /** Of one seller's record, on average. */
   recordBytes: number
   heapMiB: number
+  /** Resident memory of the whole command with as many sellers, as a peer among peers, at rest. */
+  rssMiB: number
   /** Microseconds of CPU: the twenty cheapest, as JSON. */
   top20Us: number
   /** The same where no seller passes a filter. */
   scanUs: number
   /** Heartbeats read, judged and taken by one thread. */
   beatsPerSec: number
+}
+
+/** Milliseconds until a buyer noticed what happened to a seller. */
+export interface DiscoveryResults {
+  rounds: number
+  /** From when it serves until the buyer has its terms, through a registry. */
+  newSellerMs: Noticed
+  /** From its death without a word until the request that found out is answered by another one. */
+  deadSellerMs: Noticed
+}
+
+export interface Noticed {
+  p50: number
+  worst: number
 }
 
 export interface StartUpResults {
@@ -74,6 +91,42 @@ export interface StartUpResults {
   buyReadyMs: number
   buyFirstAnswerMs: number
   buyAfterUnlockMs: number
+}
+
+/** Of `openseed search`, from the start of its process to the end. */
+export interface SearchResults {
+  /** `openseed version` in between: what any command costs. */
+  versionMs: Spread
+  /** Sellers of one model in the registry that is asked. */
+  listed: number
+  warmMs: Spread
+  /** Nodes of the DHT that is asked instead, by who has never met it, and how many of them sell. */
+  nodes: number
+  selling: number
+  coldMs: Spread
+  /** The fewest of them that one search found. */
+  found: number
+}
+
+/** The ways to a seller, one request or stream at a time. */
+export interface PathResult {
+  path: PathName
+  requestMs: Spread
+  /** The p50 in times of plain HTTP's. */
+  requestToPlain: number
+  /** From when the seller wrote an event until the buyer has it. */
+  eventMs: Spread
+  /** What the p50 is above plain HTTP's. */
+  eventAddedMs: number
+  mbPerSec: number
+}
+
+export interface PeerResults {
+  paths: PathResult[]
+  /** Megabytes that a relay passes on in a second of CPU. */
+  relayMbPerCpuSec: number
+  /** Event streams at once through one seller's host. */
+  many: { streams: number; events: number; tookMs: number; rssBeforeMiB: number; peakRssMiB: number }
 }
 
 export interface BenchResults {
@@ -87,6 +140,9 @@ export interface BenchResults {
   paid: { requests: number; charged: string }
   peakRssMiB: Partial<Record<ProcessName, number>>
   startUp: StartUpResults
+  search: SearchResults
+  discovery: DiscoveryResults
+  peers: PeerResults
   micro: MicroResults
   gas: Record<string, number>
 }

@@ -1,5 +1,13 @@
 /** Results as tables: Markdown whose columns also line up in a terminal. */
-import type { BenchResults, CaseResult, ProcessName, TargetResult } from './results.ts'
+import type {
+  BenchResults,
+  CaseResult,
+  Noticed,
+  PeerResults,
+  ProcessName,
+  Spread,
+  TargetResult,
+} from './results.ts'
 
 export interface Section {
   title: string
@@ -10,7 +18,7 @@ const processes: readonly ProcessName[] = ['engine', 'proxy', 'seller', 'buyer']
 const cpuTitles = processes.map((name) => `CPU ${name}`)
 
 export function sectionsOf(results: BenchResults): Section[] {
-  const { cases, startUp, micro, gas, peakRssMiB } = results
+  const { cases, startUp, search, discovery, peers, micro, gas, peakRssMiB } = results
   return [
     { title: 'Plain completions', table: plainTable(cases.filter((one) => !isStream(one))) },
     { title: 'Streams', table: streamTable(cases.filter(isStream)) },
@@ -29,6 +37,46 @@ export function sectionsOf(results: BenchResults): Section[] {
           ['`openseed buy` ready, channel open and terms known', number(startUp.buyReadyMs, 0)],
           ['`openseed buy` to the first paid answer', number(startUp.buyFirstAnswerMs, 0)],
           ['… of that, after the wallet was unlocked', number(startUp.buyAfterUnlockMs, 0)],
+        ],
+      ),
+    },
+    {
+      title: 'What a buyer notices of sellers',
+      table: layOut(
+        ['what', 'p50 ms', 'worst ms'],
+        [
+          noticed('a new one, from when it serves to when it can be bought from', discovery.newSellerMs),
+          noticed('one that died, from then to the answer of another', discovery.deadSellerMs),
+        ],
+      ),
+    },
+    {
+      title: 'Search',
+      table: layOut(
+        ['the whole command', 'p50 ms', 'p99 ms'],
+        [
+          searchRow('`openseed version`, to compare', search.versionMs),
+          searchRow(`a registry with ${search.listed} sellers of the model`, search.warmMs),
+          searchRow(
+            `the DHT alone, for the first time, ${search.nodes} nodes, finds ${search.found} of ${search.selling}`,
+            search.coldMs,
+          ),
+        ],
+      ),
+    },
+    { title: 'The ways to a seller', table: pathTable(peers) },
+    {
+      title: 'Peers and relays',
+      table: layOut(
+        ['what', 'amount'],
+        [
+          ['MB that a relay passes on in a second of CPU', number(peers.relayMbPerCpuSec)],
+          [
+            `${number(peers.many.streams)} event streams at once through one host, ms`,
+            number(peers.many.tookMs, 0),
+          ],
+          ['memory of the seller before them, MiB', number(peers.many.rssBeforeMiB, 0)],
+          ['… and at most, MiB', number(peers.many.peakRssMiB, 0)],
         ],
       ),
     },
@@ -79,6 +127,7 @@ export function sectionsOf(results: BenchResults): Section[] {
           ['heartbeats verified per second of one core', number(micro.registry.beatsPerSec)],
           ['bytes of a record', number(micro.registry.recordBytes, 0)],
           ['heap of all, MiB', number(micro.registry.heapMiB, 0)],
+          ['memory of the command at rest, MiB', number(micro.registry.rssMiB, 0)],
         ],
       ),
     },
@@ -94,6 +143,36 @@ export function sectionsOf(results: BenchResults): Section[] {
     },
   ]
 }
+
+function pathTable({ paths }: PeerResults): string {
+  const titles = [
+    'path',
+    'request p50 ms',
+    'p99 ms',
+    'p50 ×',
+    'event p50 ms',
+    'p99 ms',
+    'added p50 ms',
+    'MB/s',
+  ]
+  return layOut(
+    titles,
+    paths.map(({ path, requestMs, requestToPlain, eventMs, eventAddedMs, mbPerSec }) => [
+      path,
+      number(requestMs.p50),
+      number(requestMs.p99),
+      number(requestToPlain),
+      number(eventMs.p50),
+      number(eventMs.p99),
+      number(eventAddedMs),
+      number(mbPerSec),
+    ]),
+  )
+}
+
+const noticed = (what: string, { p50, worst }: Noticed): string[] => [what, number(p50, 0), number(worst, 0)]
+
+const searchRow = (what: string, { p50, p99 }: Spread): string[] => [what, number(p50, 0), number(p99, 0)]
 
 const isStream = ({ targets }: CaseResult): boolean => targets.some(({ ttftMs }) => ttftMs !== null)
 

@@ -46,6 +46,7 @@ function seaConfig(work: string, output: string) {
     execArgvExtension: 'none',
     assets: {
       'writer.js': join(work, 'writer.cjs'),
+      'recount.js': join(work, 'recount.cjs'),
       ...Object.fromEntries(addons.map((name) => [`${name}.node`, nativeAddonPath(name)])),
     },
   }

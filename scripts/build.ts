@@ -15,6 +15,7 @@ export const bundleOptions = {
   entryPoints: {
     openseed: join(root, 'src/main.ts'),
     writer: join(root, 'src/store/writer-thread.ts'),
+    recount: join(root, 'src/buyer/recount-thread.ts'),
   },
   bundle: true,
   platform: 'node',

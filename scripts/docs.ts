@@ -5,7 +5,8 @@ import type { Command, Option } from 'commander'
 import { errorCodes, type ErrorMeaning } from '../src/base/error-codes.ts'
 import { buildProgram } from '../src/cli/program.ts'
 import { envName } from '../src/config/env.ts'
-import { settings, type Setting } from '../src/config/settings.ts'
+import type { Setting } from '../src/config/setting-shapes.ts'
+import { settings } from '../src/config/settings.ts'
 
 const generated =
   '<!-- Written by scripts/docs.ts; change the code it follows from, then run `npm run docs`. -->'

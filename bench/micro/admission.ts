@@ -6,6 +6,7 @@ import { networks } from '../../src/config/networks.ts'
 import { listOffers } from '../../src/node/seller-offers.ts'
 import { ChannelBook } from '../../src/seller/channel-book.ts'
 import { nothingDelivered, type ChainFacts } from '../../src/seller/channel-entry.ts'
+import { ExactDesk } from '../../src/seller/exact-desk.ts'
 import { passGate, type GateParts, type PaidCall } from '../../src/seller/gate.ts'
 import { OfferBook } from '../../src/seller/offer-book.ts'
 import { requirements } from '../../src/seller/payment-terms.ts'
@@ -40,6 +41,7 @@ const seller = {
   receiverAuthorizer: curve.addressOf(sellerKey),
   withdrawDelay: 900,
   minDeposit: 100_000n,
+  leastExact: null,
 }
 const config: ChannelConfig = {
   payer: curve.addressOf(buyerKey),
@@ -82,6 +84,7 @@ export async function measureAdmission(folder: string, batches: number): Promise
   })
   const entry = await book.learn(channelId, config, facts)
   const parts: GateParts = {
+    refuseWork: () => null,
     seller,
     digests,
     curve,
@@ -90,6 +93,13 @@ export async function measureAdmission(folder: string, batches: number): Promise
     slots: new Slots(concurrency),
     settleDeposit: notAsked,
     readChain: notAsked,
+    exact: new ExactDesk({
+      store,
+      chain: { judge: notAsked, submit: notAsked, giveUp: notAsked },
+      signReceipt: (receipt) => signReceipt(digests, curve, sellerKey, receipt),
+      now: systemClock,
+      log: silentLog,
+    }),
     randomId: () => channelId,
     now: systemClock,
   }
@@ -156,7 +166,7 @@ function openCalls(offers: OfferBook): { next: () => PaidCall; verify: () => voi
   made = 0n
   const verify = () => {
     const decoded = decodePayment(payment)
-    if (decoded.kind !== 'decoded') throw new Error(decoded.reason)
+    if (decoded.kind !== 'decoded') throw new Error('it is no payment on a channel')
     const asked = { body, amount, offerHash }
     const reading = verifyPayment({ seller, digests, curve }, decoded.outer, decoded.payload, asked)
     if (reading.kind !== 'payment' || reading.payment.request === null) throw new Error('it did not verify')

@@ -12,12 +12,17 @@ import { encodeRecord } from '../../src/wire/record.ts'
 import { announcedSeller, modelOf } from '../../test/fixtures/announced-seller.ts'
 import type { MicroResults } from '../results.ts'
 import { timeEach } from './curve.ts'
+import { measureRegistryMemory } from './registry-memory.ts'
 
 const sellerCount = 10_000
 const beaters = 200
 
-export async function measureRegistry(milliseconds: number): Promise<MicroResults['registry']> {
+export async function measureRegistry(
+  milliseconds: number,
+  { folder, bundle }: { folder: string; bundle: string },
+): Promise<MicroResults['registry']> {
   const { terms } = networks.local
+  const by = announcedSeller(sellerCount).peer
   const index = new SellerIndex({ now: Date.now, epoch: 'bench' })
   const admission = openAdmission({
     index,
@@ -43,18 +48,20 @@ export async function measureRegistry(milliseconds: number): Promise<MicroResult
   const query = parseSellersQuery(new URLSearchParams('model=bench&limit=20'))
   const top20Us = timeEach(milliseconds, () => {
     const page = index.query(query)
-    return page.entries.map((entry) => listingText(entry, Date.now())).join(',')
+    return page.entries.map((entry) => listingText(entry, by, Date.now())).join(',')
   })
   const filtered = parseSellersQuery(new URLSearchParams('model=bench&limit=20&region=nowhere'))
   const scanUs = timeEach(milliseconds, () => index.query(filtered))
 
   const sellers = Array.from({ length: beaters }, (_, number) => announcedSeller(number))
-  const recordSeq = 0
   let beatUs = 0
   let beats = 0
   for (const until = performance.now() + 2 * milliseconds; performance.now() < until;) {
     // Signed outside of what is timed.
-    const texts = sellers.map((seller) => encodeRecord(seller.heartbeat({ recordSeq })))
+    const texts = sellers.map((seller) => {
+      const { recordSeq } = index.find(seller.peer)!
+      return encodeRecord(seller.heartbeat({ recordSeq }))
+    })
     const before = process.threadCpuUsage()
     for (const text of texts)
       if (admission.beat(JSON.parse(text)).status !== 'ok') throw new Error('a heartbeat was refused')
@@ -66,6 +73,7 @@ export async function measureRegistry(milliseconds: number): Promise<MicroResult
     sellers: sellerCount,
     recordBytes: recordBytes / sellerCount,
     heapMiB,
+    rssMiB: await measureRegistryMemory(folder, bundle, sellerCount),
     top20Us,
     scanUs,
     beatsPerSec: (beats / beatUs) * 1e6,

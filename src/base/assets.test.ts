@@ -19,8 +19,11 @@ test('an addon loads in a worker thread too', async () => {
   expect(names).toContain('Database')
 })
 
-test('the writer thread starts from its source file when nothing is bundled', () => {
-  const { source, options } = workerEntry('writer')
-  expect(existsSync(source as URL)).toBe(true)
-  expect(options).toEqual({})
-})
+test.each(['writer', 'recount'] as const)(
+  'the %s thread starts from its source file when nothing is bundled',
+  (name) => {
+    const { source, options } = workerEntry(name)
+    expect(existsSync(source as URL)).toBe(true)
+    expect(options).toEqual({})
+  },
+)

@@ -43,14 +43,22 @@ export function nativeAddonPath(name: AddonName): string {
   return findInstalledAddon(name)
 }
 
+const sourceOfWorker = {
+  writer: '../store/writer-thread.ts',
+  recount: '../buyer/recount-thread.ts',
+}
+
+/** Worker threads by the name of their file in dist/ and in the executable: `<name>.js`. */
+export type WorkerName = keyof typeof sourceOfWorker
+
 /** Where a worker thread starts. */
-export function workerEntry(name: 'writer'): WorkerEntry {
+export function workerEntry(name: WorkerName): WorkerEntry {
   if (typeof OPENSEED_BUNDLE !== 'undefined' && OPENSEED_BUNDLE) {
     const fileName = `${name}.js`
     if (isSea()) return { source: Buffer.from(getRawAsset(fileName)).toString(), options: { eval: true } }
     return { source: join(besideBundle(), fileName), options: {} }
   }
-  return { source: new URL(`../store/${name}-thread.ts`, import.meta.url), options: {} }
+  return { source: new URL(sourceOfWorker[name], import.meta.url), options: {} }
 }
 
 // An ESM bundle has import.meta.dirname, a CommonJS one has __dirname.

@@ -36,6 +36,11 @@ const payment = (meaning: string): ErrorMeaning => ({
 /** Exit codes: 0 ok, 1 failure, 2 usage, 3 config, 4 wallet, 5 no seller, 6 network, 7 payment refused, 8 engine down, 130 interrupted. */
 export const errorCodes = {
   balance_insufficient: payment('The wallet holds less USDC than the deposit needs.'),
+  binding_missing: invalid(
+    400,
+    'The payout wallet has not signed for this node, or its word has run out.',
+    3,
+  ),
   body_too_large: {
     ...invalid(413, 'The request body is larger than the limit.'),
     type: 'request_too_large',
@@ -50,6 +55,11 @@ export const errorCodes = {
     ...server(502, 'The chain refused a call or a transaction before it was mined.', 6),
     retryable: false,
   },
+  chain_stale: server(
+    503,
+    'The newest block is too old, or the RPCs disagree about it; no new paid work is taken.',
+    6,
+  ),
   chain_unavailable: server(503, 'No RPC answered in time.', 6),
   channel_not_found: invalid(404, 'No such channel is known here.'),
   channel_underfunded: payment('The channel holds less than the request may cost.'),
@@ -59,6 +69,7 @@ export const errorCodes = {
   clock_skewed: server(503, 'The clock differs from the chain by more than five minutes.', 3),
   config_invalid: invalid(400, 'A setting has a value that cannot be used.', 3),
   confirmation_needed: invalid(400, 'The command moves money or secrets and was not confirmed.', 2),
+  dht_unreachable: server(502, 'No server of the DHT answered in time.', 6),
   engine_failed: server(502, 'The inference engine failed.', 8),
   engine_stream_broken: server(502, 'The inference engine stopped in the middle of its answer.', 8),
   engine_timeout: server(504, 'The inference engine did not answer in time.', 8),
@@ -82,6 +93,7 @@ export const errorCodes = {
     403,
     'The request comes from a web page or a host name that may not use this server.',
   ),
+  pairing_refused: invalid(403, 'The pairing code is wrong, was used, or has run out.'),
   payment_refused: payment('The seller refused the payment.'),
   payment_required: payment('The request needs a payment; the PAYMENT-REQUIRED header has the terms.'),
   port_in_use: invalid(409, 'The port is taken.', 3),
@@ -97,6 +109,10 @@ export const errorCodes = {
   seller_stream_broken: server(502, 'The seller stopped in the middle of its answer.', 6),
   seller_timeout: server(504, 'The seller did not answer in time.', 6),
   seller_unreachable: server(502, 'The seller cannot be reached.', 6),
+  settlement_overdue: server(
+    503,
+    'The seller could not claim earlier charges for too long; it takes no new work on the channel.',
+  ),
   shutting_down: server(503, 'The process is shutting down.'),
   store_conflict: invalid(
     409,
@@ -104,6 +120,7 @@ export const errorCodes = {
   ),
   store_newer: invalid(500, 'The database was written by a newer openseed.', 3),
   store_unavailable: server(503, 'The database cannot be written (disk full, or damaged).'),
+  tower_unknown: invalid(403, 'The seller is not paired with this watchtower.'),
   transaction_failed: { ...server(502, 'A transaction reverted on chain.', 7), retryable: false },
   usage: invalid(400, 'The command line is not understood.', 2),
   wallet_exists: invalid(409, 'A wallet is already there.', 4),

@@ -8,12 +8,16 @@ const startMs = 1_800_000_000_000
 const a = 'https://a.example'
 const b = 'https://b.example'
 const key = nodeKey(1)
+const nowhere: readonly string[] = []
+const catalog = { hash: `0x${'ab'.repeat(32)}`, url: 'https://seller.example.com/catalog' } as const
 
 function seller(atMs: number, load?: { atMs: number } & Partial<HeartbeatBody>): KnownSeller {
   const { atMs: beatMs = 0, ...body } = load ?? {}
   const url = `https://seller.example.com/${atMs - startMs}`
   return {
     url,
+    target: { url, addrs: [] },
+    metAt: nowhere,
     record: signRecord(key, sellerDraft(atMs, { url })),
     heartbeat: load ? signRecord(key, heartbeatDraft(beatMs, body)) : null,
   }
@@ -77,4 +81,25 @@ test('a seller is full when its newest heartbeat says so', () => {
   expect(announcedOf(seller(startMs)).isFull).toBe(false)
   expect(announcedOf(seller(startMs, { atMs: startMs, free: 1 })).isFull).toBe(false)
   expect(announcedOf(seller(startMs, { atMs: startMs, free: 0 })).isFull).toBe(true)
+})
+
+test('where a seller was met ourselves is taken over without a newer record', () => {
+  const known = new KnownSellers()
+  known.merge(seller(startMs), a)
+  const met = { ...seller(startMs), metAt: ['/ip4/192.168.1.7/tcp/8404'] }
+  expect(known.merge(met, 'lan')).toBe(true)
+  expect(only(known)).toEqual([met])
+  expect(known.merge(met, 'lan')).toBe(false)
+})
+
+test('a catalogue that was read stands for the models that a record does not name', () => {
+  const known = {
+    ...seller(startMs),
+    record: signRecord(key, sellerDraft(startMs, { models: null, catalog })),
+  }
+  expect(announcedOf(known).models).toBeNull()
+  const models = [{ id: 'm', quant: null, ctx: 8, maxOut: 4, in: 3n, cached: 2n, out: 5n, caps: [] }]
+  expect(announcedOf(known, models).models).toEqual([
+    { id: 'm', maxContext: 8, maxOutput: 4, priceIn: 3n, priceOut: 5n },
+  ])
 })

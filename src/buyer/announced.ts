@@ -1,17 +1,19 @@
 /** What registries say of sellers, merged: of each node the newest record, whoever repeated it. Pure. */
+import type { DialTarget } from '../net/seller-dialer.ts'
 import type { Usdc } from '../wire/amount.ts'
 import type { Address } from '../wire/hex.ts'
 import type { PeerId } from '../wire/peer-id.ts'
 import type { HeartbeatRecord, SellerRecord } from '../wire/record.ts'
+import type { RecordModel } from '../wire/seller-record.ts'
 
 /** A seller as announced: where it is, who must be paid there, and what it claims to offer. */
 export interface AnnouncedSeller {
   peer: PeerId
-  /** Normalised. */
+  /** Its peer's address, or its URL, normalised. */
   url: string
   payTo: Address
   authorizer: Address
-  /** null when its catalogue is elsewhere. */
+  /** null while its catalogue is elsewhere and was not read. */
   models: readonly AnnouncedModel[] | null
   /** It said that no slot is free. */
   isFull: boolean
@@ -30,8 +32,12 @@ export interface AnnouncedModel {
 export interface KnownSeller {
   record: SellerRecord
   heartbeat: HeartbeatRecord | null
-  /** Normalised, and allowed by our policy. */
+  /** As in `AnnouncedSeller`. */
   url: string
+  /** What of its addresses our policy allows. */
+  target: DialTarget
+  /** Multiaddrs at which we met it ourselves. */
+  metAt: readonly string[]
 }
 
 const mostKnown = 20_000
@@ -49,18 +55,19 @@ export class KnownSellers {
     return this.#sellers.get(peer)
   }
 
-  /** `registry` is null for what we remember ourselves. True when something is new. */
-  merge(seen: KnownSeller, registry: string | null): boolean {
+  /** `from` is null for what we remember ourselves. True when something is new. */
+  merge(seen: KnownSeller, from: string | null): boolean {
     const { peer } = seen.record
     const known = this.#sellers.get(peer)
     if (known === undefined) {
       if (this.#sellers.size >= mostKnown || isLeaving(seen)) return false
       this.#sellers.set(peer, seen)
-      this.#listedBy.set(peer, new Set(registry === null ? [] : [registry]))
+      this.#listedBy.set(peer, new Set(from === null ? [] : [from]))
       return true
     }
-    if (registry !== null) this.#listedBy.get(peer)?.add(registry)
-    const isNewer = seen.record.seq > known.record.seq
+    if (from !== null) this.#listedBy.get(peer)?.add(from)
+    const isMetElsewhere = seen.record.seq === known.record.seq && seen.metAt !== known.metAt
+    const isNewer = seen.record.seq > known.record.seq || isMetElsewhere
     const heartbeat = newest(known.heartbeat, seen.heartbeat)
     if (!isNewer && heartbeat === known.heartbeat) return false
     const merged = { ...(isNewer ? seen : known), heartbeat }
@@ -94,8 +101,12 @@ export class KnownSellers {
   }
 }
 
-export function announcedOf({ url, record, heartbeat }: KnownSeller): AnnouncedSeller {
-  const { payTo, authorizer, models } = record.body
+/** `models`: those of its record, or of its catalogue. */
+export function announcedOf(
+  { url, record, heartbeat }: KnownSeller,
+  models: readonly RecordModel[] | null = record.body.models,
+): AnnouncedSeller {
+  const { payTo, authorizer } = record.body
   return {
     peer: record.peer,
     url,

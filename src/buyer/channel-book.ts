@@ -8,11 +8,12 @@ import type { Clock } from '../base/clock.ts'
 import { OpenSeedError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { BuyerOperations } from '../store/operations.ts'
-import type { BuyerRequestRow } from '../store/rows.ts'
+import type { BuyerRequestRow, OfferRow } from '../store/rows.ts'
 import type { Writer } from '../store/writer.ts'
 import type { Usdc } from '../wire/amount.ts'
 import type { ChannelConfig } from '../wire/channel.ts'
 import type { Hex } from '../wire/hex.ts'
+import { encodeSignedOffer, parseSignedOffer, type SignedOffer } from '../wire/offer.ts'
 import { encodeSignedReceipt, parseSignedReceipt, type SignedReceipt } from '../wire/receipt.ts'
 import {
   fromRow,
@@ -23,6 +24,7 @@ import {
   type ChannelNotes,
   type OpenRequest,
 } from './channel.ts'
+import { widestBounds } from './check.ts'
 import { bookFinal, loseRequest, openRequest } from './ledger.ts'
 import type { PendingDeposit } from './pending-deposit.ts'
 import type { Spending } from './spending.ts'
@@ -45,6 +47,7 @@ export class ChannelBook {
   readonly #writes = new Map<Hex, Set<Promise<unknown>>>()
   readonly #reloads = new Map<Hex, Promise<void>>()
   readonly #changes = new Changes<Hex>()
+  readonly #storedOffers = new Set<Hex>()
 
   private constructor(parts: BookParts) {
     this.#parts = parts
@@ -56,6 +59,7 @@ export class ChannelBook {
     const rows = await parts.store.read('loadChannels')
     const notes = await Promise.all(rows.map((row) => book.#readNotes(row.id)))
     rows.forEach((row, at) => book.#channels.set(row.id, fromRow(row, notes[at]!)))
+    await book.#recallOffers()
     return book
   }
 
@@ -109,12 +113,16 @@ export class ChannelBook {
     if (voucher.amount === channel.ledger.signed) channel.signature = voucher.signature
     channel.requests.set(id, { row: request, terms, running: true })
     this.#parts.spending.hold(ceiling)
+    const offer = terms === null ? undefined : this.#unstored(terms.signedOffer)
     try {
-      await this.#write(channel, (row) => this.#parts.store.run('open', { channel: row, request }))
+      await this.#write(channel, (row) =>
+        this.#parts.store.run('open', { channel: row, request, ...(offer !== undefined && { offer }) }),
+      )
     } catch (error) {
       this.lose(channel, id)
       throw error
     }
+    if (offer !== undefined) this.#storedOffers.add(offer.hash)
     crashPoint('buyer.opened')
   }
 
@@ -127,8 +135,8 @@ export class ChannelBook {
   }
 
   /**
-   * Books what a request cost, as a receipt that was checked says it. Null when the id has no open row, or the charge
-   * is above its ceiling; the cost once it is on disk.
+   * Books what a request cost, as a receipt that was checked says it, at its ceiling at most. Null when the id has no
+   * open row; the cost once it is on disk.
    */
   async settle(
     channel: Channel,
@@ -136,8 +144,12 @@ export class ChannelBook {
     outcome: string,
   ): Promise<Usdc | null> {
     await this.fresh(channel)
-    const cost = bookFinal(channel.ledger, receipt.requestId, receipt.charged, receipt.cumulative)
+    const { ledger } = channel
+    const ceiling = ledger.open.get(receipt.requestId)?.ceiling ?? 0n
+    const charged = receipt.charged < ceiling ? receipt.charged : ceiling
+    const cost = bookFinal(ledger, receipt.requestId, charged, receipt.cumulative)
     if (cost === null) return null
+    if (ledger.open.size === 0 && receipt.cumulative === ledger.charged) channel.agreed = true
     const isNewest = (channel.proof?.receipt.cumulative ?? -1n) < receipt.cumulative
     if (isNewest) channel.proof = { receipt, signature }
     const json = JSON.stringify(encodeSignedReceipt({ receipt, signature }))
@@ -150,6 +162,13 @@ export class ChannelBook {
     await this.fresh(channel)
     const cost = bookFinal(channel.ledger, id, 0n, 0n)
     if (cost !== null) await this.#close(channel, id, { cost, receipt: null, outcome: 'not_sent' }, null)
+  }
+
+  /** Closes a request whose cost a stock seller stated, or whose voucher it refused. */
+  async conclude(channel: Channel, id: Hex, charged: Usdc, outcome: string): Promise<void> {
+    await this.fresh(channel)
+    const cost = bookFinal(channel.ledger, id, charged, 0n)
+    if (cost !== null) await this.#close(channel, id, { cost, receipt: null, outcome }, null)
   }
 
   /** Stores a channel whose ledger or state the caller has just changed, in this same turn. */
@@ -200,6 +219,25 @@ export class ChannelBook {
   /** Wakes who waits for a change. */
   wake(channel: Channel): void {
     this.#changes.wake(channel.id)
+  }
+
+  /** The row of an offer that is not known to be stored. */
+  #unstored(signed: SignedOffer): OfferRow | undefined {
+    if (this.#storedOffers.has(signed.hash)) return undefined
+    return { hash: signed.hash, json: JSON.stringify(encodeSignedOffer(signed)), atMs: this.#parts.now() }
+  }
+
+  /** What is still open is held to the offer that it was asked under. What was seen of its reply is gone. */
+  async #recallOffers(): Promise<void> {
+    const open = this.all().flatMap(({ requests }) => [...requests.values()])
+    const hashes = [...new Set(open.map(({ row }) => row.offerHash))]
+    if (hashes.length === 0) return
+    const rows = await this.#parts.store.read('findOffers', { hashes })
+    const offers = new Map(rows.map(({ hash, json }) => [hash, parseSignedOffer(JSON.parse(json))]))
+    for (const request of open) {
+      const signedOffer = offers.get(request.row.offerHash)
+      if (signedOffer !== undefined) request.terms = { signedOffer, bounds: widestBounds(signedOffer) }
+    }
   }
 
   async #close(

@@ -7,7 +7,7 @@ import type { Digests } from '../wire/digests.ts'
 import type { Address, Hex } from '../wire/hex.ts'
 import { keccak256 } from '../wire/keccak.ts'
 import type { SellerTerms } from '../wire/terms.ts'
-import type { Channel } from './channel.ts'
+import { firstLaneIndex, isLane, type Channel } from './channel.ts'
 import type { ChannelBook } from './channel-book.ts'
 
 export interface FinderParts {
@@ -24,6 +24,7 @@ export interface FinderParts {
 type Party = Omit<ChannelConfig, 'salt'>
 
 const scanAtOnce = 4
+export const indexesOfParty = 1024
 
 export class ChannelFinder {
   readonly #parts: FinderParts
@@ -42,7 +43,11 @@ export class ChannelFinder {
     const party = this.#partyOf(terms)
     const known = this.#stored(party)
     const usable = known.find(({ state }) => state !== 'closed')
-    if (usable !== undefined) return usable
+    if (usable !== undefined) {
+      // The same parties at another address: what is asked about this money is asked where it is paid now.
+      usable.sellerUrl = sellerUrl
+      return usable
+    }
     const key = JSON.stringify(party)
     const scan = this.#scans.get(key) ?? this.#scan(sellerUrl, party).finally(() => this.#scans.delete(key))
     this.#scans.set(key, scan)
@@ -60,40 +65,18 @@ export class ChannelFinder {
         if (stored !== undefined) return stored
         const facts = onChain[at]
         if (facts === undefined || isUnused(facts)) return book.add({ ...candidate, sellerUrl })
-        const found = await this.#takeOver({ ...candidate, sellerUrl }, facts)
+        const found = await takeOver({ ...candidate, sellerUrl }, facts, this.#parts)
         if (found.state !== 'closed') return found
       }
     }
-  }
-
-  /** A channel of ours that the chain knows and the store does not: the store was lost. */
-  async #takeOver(
-    facts: { id: Hex; config: ChannelConfig; index: number; sellerUrl: string },
-    { balance, totalClaimed, withdrawInitiatedAtSec }: ChannelOnChain,
-  ): Promise<Channel> {
-    const { book, now, log } = this.#parts
-    const channel = book.add(facts)
-    Object.assign(channel.ledger, {
-      balance,
-      charged: totalClaimed,
-      signed: totalClaimed,
-      proven: totalClaimed,
-    })
-    if (balance === totalClaimed) channel.state = 'closed'
-    else if (withdrawInitiatedAtSec > 0) channel.state = 'withdrawing'
-    log.warn(
-      { channel: channel.id, seller: channel.sellerUrl, balance: balance.toString() },
-      'the chain has a channel that the store does not know: its state is asked of the seller',
-    )
-    await book.markLost(channel, Math.floor(now() / 1000))
-    return channel
   }
 
   #stored(party: Party): Channel[] {
     return this.#parts.book
       .all()
       .filter(
-        ({ config }) =>
+        ({ index, config }) =>
+          !isLane({ index }) &&
           config.payer === party.payer &&
           config.payerAuthorizer === party.payerAuthorizer &&
           config.receiver === party.receiver &&
@@ -122,6 +105,38 @@ export class ChannelFinder {
   }
 }
 
+/** A channel of ours that the chain knows and the store does not: the store was lost. */
+export async function takeOver(
+  facts: { id: Hex; config: ChannelConfig; index: number; sellerUrl: string },
+  { balance, totalClaimed, withdrawInitiatedAtSec }: ChannelOnChain,
+  { book, now, log }: Pick<FinderParts, 'book' | 'now' | 'log'>,
+): Promise<Channel> {
+  const channel = book.add(facts)
+  Object.assign(channel.ledger, {
+    balance,
+    charged: totalClaimed,
+    signed: totalClaimed,
+    proven: totalClaimed,
+  })
+  if (balance === totalClaimed) channel.state = 'closed'
+  else if (withdrawInitiatedAtSec > 0) channel.state = 'withdrawing'
+  log.warn(
+    { channel: channel.id, seller: channel.sellerUrl, balance: balance.toString() },
+    'the chain has a channel that the store does not know: its state is asked of the seller',
+  )
+  await book.markLost(channel, Math.floor(now() / 1000))
+  return channel
+}
+
+/** The index of the key that gave a channel its salt; null when it is not this key's channel. */
+export function channelIndex(authorizerKey: Hex, config: ChannelConfig): number | null {
+  const first = firstIndex(config)
+  for (const from of [first, firstLaneIndex + first])
+    for (let index = from; index < from + indexesOfParty; index += 1)
+      if (channelSalt(authorizerKey, index) === config.salt) return index
+  return null
+}
+
 const isUnused = (channel: ChannelOnChain) =>
   channel.balance === 0n && channel.totalClaimed === 0n && channel.refundNonce === 0n
 
@@ -129,7 +144,12 @@ const isUnused = (channel: ChannelOnChain) =>
  * Where the channels of these parties start to count: a place of their own among the indexes of the key, so that the
  * key and the seller's terms alone find them again.
  */
-function firstIndex({ receiver, receiverAuthorizer, token, withdrawDelay }: Party): number {
+export function firstIndex({
+  receiver,
+  receiverAuthorizer,
+  token,
+  withdrawDelay,
+}: Omit<Party, 'payer' | 'payerAuthorizer'>): number {
   const place = keccak256(JSON.stringify([receiver, receiverAuthorizer, token, withdrawDelay]))
-  return Number(BigInt(place) >> 216n) * 1024
+  return Number(BigInt(place) >> 216n) * indexesOfParty
 }

@@ -10,7 +10,7 @@ import { loseRequest, type BuyerLedger } from './ledger.ts'
 import type { PendingDeposit } from './pending-deposit.ts'
 import { parsePendingDeposit, encodePendingDeposit } from './pending-deposit.ts'
 
-/** What is known of a request without a final; `terms` only in the process that sent it. */
+/** What is known of a request without a final; `terms` when its offer is known. */
 export interface OpenRequest {
   row: BuyerRequestRow
   terms: { signedOffer: SignedOffer; bounds: RequestBounds } | null
@@ -22,7 +22,8 @@ export interface Channel {
   readonly id: Hex
   readonly config: ChannelConfig
   readonly index: number
-  readonly sellerUrl: string
+  /** where its seller was last paid, or is announced now; stored with whatever is stored next */
+  sellerUrl: string
   ledger: BuyerLedger
   /** by the payerAuthorizer over `ledger.signed`; null while nothing was signed, or when the chain alone proves it */
   signature: Hex | null
@@ -37,12 +38,20 @@ export interface Channel {
   proof: SignedReceipt | null
   rev: number
   readonly requests: Map<Hex, OpenRequest>
+  /** in this run, the seller's sum was once exactly ours with nothing open: neither has forgotten anything */
+  agreed: boolean
   /** set by a failed write: what is here may not be what is on disk */
   stale: boolean
   /** one deposit at a time */
   depositing: boolean
   resyncing: Promise<void> | null
 }
+
+/** Channels to sellers that speak x402 alone count from here: their salts are a space of their own. */
+export const firstLaneIndex = 2 ** 52
+
+/** True for such a channel: it has one request at a time, and nobody can be asked what became of one. */
+export const isLane = ({ index }: Pick<Channel, 'index'>): boolean => index >= firstLaneIndex
 
 /** What is remembered of a channel beside its row. */
 export interface ChannelNotes {
@@ -51,8 +60,9 @@ export interface ChannelNotes {
 }
 
 /** What a channel has beside its row when it is made. */
-export const newState = (): Pick<Channel, 'requests' | 'stale' | 'depositing' | 'resyncing'> => ({
+export const newState = (): Pick<Channel, 'requests' | 'agreed' | 'stale' | 'depositing' | 'resyncing'> => ({
   requests: new Map(),
+  agreed: false,
   stale: false,
   depositing: false,
   resyncing: null,
@@ -103,6 +113,7 @@ export function refresh(channel: Channel, row: BuyerChannelRow, notes: ChannelNo
     if (known === undefined) channel.requests.set(id, { row: request, terms: null, running: false })
     if (known?.running !== true) loseRequest(channel.ledger, id)
   }
+  channel.agreed = false
   channel.stale = false
   return gone
 }

@@ -73,6 +73,7 @@ function headersOf(
     'x-openseed-attempts': String(reply.attempts),
     'x-openseed-overhead-ms': Math.max(0, overheadMs).toFixed(2),
   }
+  if (reply.path !== null) headers['x-openseed-path'] = reply.path
   for (const name of relayedHeaders) {
     const value = reply.headers[name]
     if (value !== undefined) headers[name] = value

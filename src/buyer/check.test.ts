@@ -41,6 +41,8 @@ const sampleSeen: ObservedReply = {
   outputBytes: 120,
   contentChunks: 30,
   toolCalls: 0,
+  usage: null,
+  texts: null,
   responseHash: hash('4'),
   complete: true,
 }

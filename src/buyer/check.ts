@@ -12,7 +12,7 @@
 import type { Usdc } from '../wire/amount.ts'
 import type { Hex } from '../wire/hex.ts'
 import type { SignedOffer } from '../wire/offer.ts'
-import { chargeFor } from '../wire/price.ts'
+import { chargeFor, type Usage } from '../wire/price.ts'
 import type { Receipt } from '../wire/receipt.ts'
 import type { ObservedOutput } from './observed.ts'
 
@@ -39,13 +39,15 @@ export type ChargeRefusal =
   | 'cached_implausible'
   | 'output_over_limit'
   | 'output_implausible'
+  | 'other_usage'
   | 'over_price'
   | 'other_response'
 
 export type ChargeVerdict = { ok: true } | { ok: false; reason: ChargeRefusal }
 
 const hiddenPerChoice = 16
-const hiddenPerToolCall = 24
+/** Markup around a tool call, which arrives as fields. */
+export const hiddenPerToolCall = 24
 
 export function checkCharge(charge: {
   receipt: Receipt
@@ -74,6 +76,7 @@ function findFault({
   if (cachedTokens > inputTokens) return 'cached_implausible'
   if (outputTokens > request.maxOutput * request.n) return 'output_over_limit'
   if (observed.complete && outputTokens > mostOutputTokens(request, observed)) return 'output_implausible'
+  if (observed.complete && isAboveUsage(receipt, observed.usage)) return 'other_usage'
   // Less than the price is the seller's affair: after a crash it charges only what its journal proves.
   if (receipt.charged > chargeFor(receipt, signedOffer.offer, signedOffer.details.min, ceiling))
     return 'over_price'
@@ -81,9 +84,21 @@ function findFault({
   return null
 }
 
+/** The reply said less than what is charged for. */
+function isAboveUsage({ inputTokens, outputTokens }: Receipt, usage: Usage | null): boolean {
+  return usage !== null && (inputTokens > usage.inputTokens || outputTokens > usage.outputTokens)
+}
+
 function mostOutputTokens(request: RequestBounds, observed: ObservedOutput): number {
   const { outputBytes, contentChunks, toolCalls } = observed
   return outputBytes + contentChunks + toolCalls * hiddenPerToolCall + request.hiddenTokens
+}
+
+/** What an offer allows whatever the request says, for one whose body is not known any more. */
+export function widestBounds({ offer, details }: SignedOffer): RequestBounds {
+  const { maxContext, maxOutput } = offer
+  const n = details.maxN
+  return { promptBound: maxContext, maxOutput, n, hiddenTokens: maxOutput * n }
 }
 
 /** Output tokens that may leave no trace in the reply, because of what the request asks. */

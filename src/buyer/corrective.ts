@@ -7,6 +7,7 @@ import type { SellerReply } from '../net/seller-client.ts'
 import { outcomesUnknown } from './caps.ts'
 import type { Channel } from './channel.ts'
 import type { PayParts, Payment } from './pay.ts'
+import { changedPrice } from './terms-check.ts'
 
 const outcomeWithinMs = 5000
 const curable = new Set<string>([
@@ -27,11 +28,14 @@ export async function correct(
   signal: AbortSignal,
 ): Promise<void> {
   reply.body.destroy()
+  const asked = channel.requests.get(requestId)?.row
   const booked = await parts.outcomes.learn(channel, requestId, outcomeWithinMs, signal)
   const required = parsePaymentRequired(reply.headers[paymentRequiredHeader])
   const reason = required.error ?? 'no reason given'
   if (booked !== null && booked.charged > 0n)
     throw refused(channel, `it was charged all the same (${reason})`, booked.charged.toString())
+  const changed = asked === undefined ? null : changedPrice(asked, required)
+  if (changed !== null) throw priceChanged(channel, changed, reason, booked === null ? null : '0')
   if (booked === null && curable.has(reason)) {
     const why = `it refused a payment (${reason}) and does not say what became of it`
     throw outcomesUnknown(channel.sellerUrl, 5, why)
@@ -91,5 +95,19 @@ function refused({ sellerUrl, id }: Channel, reason: string, charged: string | n
     message: `${sellerUrl} refused the payment: ${reason}.`,
     hint: `openseed channels show ${id}`,
     details: { reason, charged },
+  })
+}
+
+/** Only the offer that was signed is paid: what a refusal demands instead is looked at with the seller's next terms. */
+function priceChanged(
+  { sellerUrl, id }: Channel,
+  changed: 'offer' | 'amount',
+  reason: string,
+  charged: string | null,
+): OpenSeedError {
+  return new OpenSeedError('payment_refused', {
+    message: `${sellerUrl} refused the payment under its own signed offer and asks for another ${changed === 'offer' ? 'offer' : 'price'} (${reason}).`,
+    hint: `openseed channels show ${id}`,
+    details: { reason, changed, charged },
   })
 }

@@ -1,27 +1,23 @@
-/** The buyer's warm table of sellers: asked of all registries in the background, merged, and kept on disk. */
+/** The buyer's warm table of sellers: heard of from registries, the DHT and neighbours, merged, and kept on disk. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
 import { asOpenSeedError, type OpenSeedError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
-import { isPublicUrl } from '../net/guarded-lookup.ts'
 import type { RegistryFeed } from '../net/registry-feed.ts'
-import { normaliseSellerUrl } from '../net/seller-client.ts'
-import { judgeUrl } from '../wire/address-policy.ts'
-import type { Hex } from '../wire/hex.ts'
-import { bindingCovers, verifyBinding } from '../wire/peer-binding.ts'
-import { encodeRecord, parseRecord, type SellerRecord } from '../wire/record.ts'
-import type { SellerListing } from '../wire/seller-listing.ts'
-import { announcedOf, KnownSellers, type AnnouncedSeller, type KnownSeller } from './announced.ts'
-import type { TermsRules } from './terms-check.ts'
+import type { SellerNews } from '../net/seller-news.ts'
+import type { PeerId } from '../wire/peer-id.ts'
+import { encodeRecord, parseRecord } from '../wire/record.ts'
+import { KnownSellers, type KnownSeller } from './announced.ts'
+import { openBindingCheck, type BindingCheckParts } from './binding-check.ts'
+import { judgeNews } from './judge-news.ts'
+import { reachOf, type ReachRules } from './reach.ts'
 
-export interface DirectoryOptions extends TermsRules {
+export interface DirectoryOptions extends ReachRules, BindingCheckParts {
   /** Called whenever the table changed. */
-  onChange: (sellers: readonly AnnouncedSeller[]) => void
+  onChange: (sellers: Iterable<KnownSeller>) => void
   /** The table of the last session as JSON text; null when there is none. */
   load: () => Promise<string | null>
   save: (text: string) => Promise<unknown>
-  /** Records may name private addresses. */
-  allowPrivate: boolean
   now: Clock
   log: Log
 }
@@ -29,12 +25,23 @@ export interface DirectoryOptions extends TermsRules {
 export interface Directory {
   /** Asks one registry more, for as long as the directory lives. */
   add(feed: RegistryFeed): void
-  /** What keeps a registry from being asked at all; null when that is over. */
+  /**
+   * What somebody else than a registry told of sellers, `from` names them. Resolves when it is in the table, with how
+   * many of them can be used.
+   */
+  take(from: string, news: readonly SellerNews[]): Promise<number>
+  /** The seller as its newest record says. */
+  find(peer: PeerId): KnownSeller | null
+  /** What keeps somebody from being asked at all; null when that is over. */
   blame(name: string, error: OpenSeedError | null): void
-  /** Work that will lead to a registry or to none; `ready` waits for it. */
+  /** Work that will lead to a registry or to none; `ready` and `settled` wait for it. */
   expect(work: Promise<void>): void
-  /** Resolves when a seller is known, or all registries have answered or failed once. */
+  /** Resolves when a seller is known, or `settled` does. */
   ready(): Promise<void>
+  /** Resolves when all registries have answered or failed once. */
+  settled(): Promise<void>
+  /** How many registries answered the last time they were asked. */
+  answering(): number
   /** What went wrong the last time, of each registry that gave no answer. */
   failures(): OpenSeedError[]
   close(): Promise<void>
@@ -52,8 +59,11 @@ export async function openDirectory(options: DirectoryOptions): Promise<Director
   const { now, log } = options
   const stop = new AbortController()
   const known = new KnownSellers()
+  const bindings = openBindingCheck(options)
+  const judging = { rules: options, bindings }
   const feeds = new Map<string, RegistryFeed>()
   const failures = new Map<string, OpenSeedError>()
+  const answering = new Set<string>()
   const loops = new Set<Promise<void>>()
   const firsts = new Set<Promise<void>>()
   const found = Promise.withResolvers<void>()
@@ -62,7 +72,7 @@ export async function openDirectory(options: DirectoryOptions): Promise<Director
 
   const publish = () => {
     if (known.size > 0) found.resolve()
-    options.onChange([...known].map(announcedOf))
+    options.onChange(known)
   }
 
   async function save(): Promise<void> {
@@ -74,24 +84,38 @@ export async function openDirectory(options: DirectoryOptions): Promise<Director
     })
   }
 
+  async function take(
+    from: string,
+    news: readonly SellerNews[],
+  ): Promise<{ changed: boolean; used: number }> {
+    let changed = false
+    let used = 0
+    for (const one of news) {
+      const again = () => void take(from, [one]).then((later) => adopt(later.changed))
+      const seller = await judgeNews(one, known.get(one.record.peer), judging, again)
+      if (seller === null) continue
+      changed = known.merge(seller, from) || changed
+      used += 1
+    }
+    if (used < news.length) log.debug({ from, unusable: news.length - used }, 'sellers that are not used')
+    return { changed, used }
+  }
+
+  function adopt(changed: boolean): void {
+    if (!changed || stop.signal.aborted) return
+    isSaved = false
+    publish()
+  }
+
   /** True when the registry has more to tell at once. */
   async function refresh(feed: RegistryFeed): Promise<boolean> {
     const { listings, gone, refused, isPartial } = await feed.next(stop.signal)
-    let changed = false
-    let unusable = refused
-    for (const listing of listings) {
-      const seller = await judgeListing(listing, known, options)
-      if (seller === null) unusable += 1
-      else changed = known.merge(seller, feed.url) || changed
-    }
+    let { changed } = await take(feed.url, listings)
+    if (refused > 0) log.debug({ registry: feed.url, refused }, 'listings that are not to be believed')
     for (const peer of gone) changed = known.unlist(peer, feed.url) || changed
-    // Only while a registry answers: with all of them gone, old sellers are better than none.
+    // Only while somebody answers: with all of them gone, old sellers are better than none.
     changed = known.forgetExpired(now() / 1000) || changed
-    if (unusable > 0) log.debug({ registry: feed.url, unusable }, 'listings that are not used')
-    if (changed) {
-      isSaved = false
-      publish()
-    }
+    adopt(changed)
     if (now() - savedAtMs > saveEveryMs) await save()
     return isPartial
   }
@@ -102,6 +126,7 @@ export async function openDirectory(options: DirectoryOptions): Promise<Director
       try {
         const isPartial = await refresh(feed)
         failures.delete(feed.url)
+        answering.add(feed.url)
         if (!isPartial) first.resolve()
         waitMs = isPartial ? 0 : known.size < few ? eagerMs : patientMs
       } catch (thrown) {
@@ -109,6 +134,7 @@ export async function openDirectory(options: DirectoryOptions): Promise<Director
         const err = asOpenSeedError(thrown)
         if (!failures.has(feed.url)) log.warn({ registry: feed.url, err }, 'a registry does not answer')
         failures.set(feed.url, err)
+        answering.delete(feed.url)
         first.resolve()
       }
       await sleep(waitMs, undefined, { signal: stop.signal, ref: false }).catch(() => undefined)
@@ -133,49 +159,31 @@ export async function openDirectory(options: DirectoryOptions): Promise<Director
       firsts.add(first.promise)
       loops.add(follow(feed, first))
     },
+    async take(from, news) {
+      const { changed, used } = await take(from, news)
+      const hasForgotten = used > 0 && known.forgetExpired(now() / 1000)
+      adopt(changed || hasForgotten)
+      return used
+    },
+    find: (peer) => known.get(peer) ?? null,
     expect: (work) => void firsts.add(work),
     blame(name, error) {
       if (error === null) failures.delete(name)
       else failures.set(name, error)
     },
     ready: () => Promise.race([found.promise, allAnswered()]),
+    settled: allAnswered,
+    answering: () => answering.size,
     failures: () => [...failures.values()],
     async close() {
       stop.abort()
+      bindings.close()
       await Promise.all(loops)
       await Promise.all([...feeds.values()].map((feed) => feed.close()))
       await save()
     },
   }
 }
-
-/** Null for what is not used: it leads where we do not go, is of another network, or its wallet did not sign for it. */
-async function judgeListing(
-  { record, binding, heartbeat }: SellerListing,
-  known: KnownSellers,
-  options: DirectoryOptions,
-): Promise<KnownSeller | null> {
-  const before = known.get(record.peer)
-  if (before?.record.text === record.text) return { ...before, heartbeat }
-  const url = allowedUrl(record, options)
-  if (url === null || !bindingCovers(options.digests, binding, record)) return null
-  const verdict = await verifyBinding(binding, {
-    ...options,
-    nowSec: options.now() / 1000,
-    // The word of a contract wallet is checked by registries. Nothing but the name is at stake: it is still the one paid.
-    isValidSignature: async (_wallet, _digest, signature) => !isKeySignature(signature),
-  })
-  return verdict.ok ? { record, heartbeat, url } : null
-}
-
-/** Where the record leads, if we go there. */
-function allowedUrl({ body }: SellerRecord, { network, allowPrivate }: DirectoryOptions): string | null {
-  if (body.url === null || !body.networks.includes(network.caip2)) return null
-  const isAllowed = allowPrivate ? judgeUrl(body.url) !== 'refused' : isPublicUrl(body.url)
-  return isAllowed ? normaliseSellerUrl(body.url) : null
-}
-
-const isKeySignature = (signature: Hex) => signature.length === 2 + 2 * 65
 
 function encodeKnown(known: KnownSellers): string {
   const newest = [...known].toSorted((a, b) => b.record.seq - a.record.seq).slice(0, mostSaved)
@@ -188,8 +196,10 @@ function decodeKnown(text: string | null, options: DirectoryOptions): KnownSelle
   try {
     return (JSON.parse(text) as unknown[]).flatMap((input) => {
       const record = parseRecord(input)
-      const url = record.type === 'seller' ? allowedUrl(record, options) : null
-      return record.type !== 'seller' || url === null ? [] : [{ record, heartbeat: null, url }]
+      const reach = record.type === 'seller' ? reachOf(record, options) : null
+      return record.type !== 'seller' || reach === null
+        ? []
+        : [{ record, heartbeat: null, metAt: [], ...reach }]
     })
   } catch (err) {
     options.log.warn({ err }, 'the sellers of the last session are unreadable')

@@ -1,5 +1,6 @@
 /** What passes between the gateway (HTTP) and the exchange (one paid request). */
 import type { Readable } from 'node:stream'
+import type { SellerPath } from '../net/seller-client.ts'
 import type { Usdc } from '../wire/amount.ts'
 import type { SignedReceipt } from '../wire/receipt.ts'
 
@@ -23,6 +24,8 @@ export interface ExchangeReply {
   /** A stream is read to its end or destroyed by the gateway; its error ends the client's stream with an event. */
   body: Readable | Buffer
   seller: string
+  /** The way it took to the seller. */
+  path: SellerPath | null
   ceiling: Usdc
   attempts: number
   /** How much of the time until now passed in waiting for the seller: the rest is ours. */

@@ -1,6 +1,6 @@
 /** THE PIPELINE of one paid request, buyer side: routes -> pay -> send -> relay -> check the receipt -> book it. */
 import type { Clock } from '../base/clock.ts'
-import { OpenSeedError } from '../base/errors.ts'
+import { hasCode, OpenSeedError } from '../base/errors.ts'
 import type { Hex } from '../wire/hex.ts'
 import { keccak256 } from '../wire/keccak.ts'
 import { explainRefusal, sendRequest } from './ask-seller.ts'
@@ -13,10 +13,15 @@ import type { SellerReport } from './health.ts'
 import type { Market } from './market.ts'
 import { plainReply, streamReply } from './paid-reply.ts'
 import { pay, type PayParts } from './pay.ts'
+import type { Recount } from './recount.ts'
 import { chooseRoutes, quoteCeilings, type Route } from './route.ts'
+import { buyStock, type StockParts, type StockRoute } from './stock-exchange.ts'
 
 export interface ExchangeParts extends PayParts {
+  recount: Recount
   market: Market
+  /** for sellers that speak x402 alone */
+  stock: StockParts
   maxAttempts: number
   firstByteTimeoutMs: number
   idleTimeoutMs: number
@@ -29,8 +34,11 @@ const depositGraceMs = 15_000
 export function openExchange(parts: ExchangeParts): Exchange {
   return async (request, signal) => {
     const bodyHash = keccak256(request.body)
-    const routes = await findRoutes(request, parts)
-    const attempt = (route: Route) => buyFrom(route, request, bodyHash, parts, signal)
+    const routes = await findAllRoutes(request, parts)
+    const attempt = (route: Route | StockRoute) =>
+      'stock' in route
+        ? buyStock(route, parts.market.client(route.sellerUrl), request, bodyHash, parts.stock, signal)
+        : buyFrom(route, request, bodyHash, parts, signal)
     const failover = {
       maxAttempts: parts.maxAttempts,
       report: (url: string, seen: SellerReport) => parts.market.report(url, seen),
@@ -40,7 +48,26 @@ export function openExchange(parts: ExchangeParts): Exchange {
   }
 }
 
-async function findRoutes(request: ExchangeRequest, { market, caps, now }: ExchangeParts): Promise<Route[]> {
+/** Sellers of ours first: what they cost is known before they are asked, and every charge has a receipt. */
+async function findAllRoutes(
+  request: ExchangeRequest,
+  parts: ExchangeParts,
+): Promise<(Route | StockRoute)[]> {
+  const none: Route[] = []
+  let failure: unknown = null
+  const ours = await findRoutes(request, parts).catch((error: unknown) => {
+    failure = error
+    return none
+  })
+  const sellers = parts.market.stockSellers(request.model)
+  if (failure !== null && sellers.length === 0) throw failure
+  return [...ours, ...sellers.map((sellerUrl): StockRoute => ({ sellerUrl, stock: true }))]
+}
+
+async function findRoutes(
+  request: ExchangeRequest,
+  { market, caps, now, distrust }: ExchangeParts,
+): Promise<Route[]> {
   const candidates = await market.candidates(request.model)
   const ceilings = quoteCeilings(candidates, request.json, request.body.length)
   const routes = chooseRoutes(request.model, candidates, market.health(), ceilings, now())
@@ -49,7 +76,9 @@ async function findRoutes(request: ExchangeRequest, { market, caps, now }: Excha
   if (affordable.length === 0 && cheapest !== undefined) {
     throw overPerRequest(cheapest.ceiling.amount, caps.maxPerRequest)
   }
-  return affordable
+  const trusted = affordable.filter(({ terms }) => !distrust.includes(terms.receiverAuthorizer))
+  // With nobody else left, paying says why not.
+  return trusted.length > 0 ? trusted : affordable
 }
 
 /** One seller. After a refusal that can be put right, the request is paid once more, and only once. */
@@ -60,7 +89,7 @@ async function buyFrom(
   parts: ExchangeParts,
   signal: AbortSignal,
 ): Promise<ExchangeReply> {
-  const { market, outcomes } = parts
+  const { market } = parts
   const { n, maxOutput } = route.ceiling
   const bounds = { ...route.ceiling, hiddenTokens: hiddenTokens(request.json, n, maxOutput) }
   let waitedMs = 0
@@ -70,7 +99,9 @@ async function buyFrom(
       : await pay(route, { model: request.model, bodyHash, bounds }, parts, signal)
     const sentAtMs = performance.now()
     try {
-      const reply = await sendRequest(market.client(route.sellerUrl), request, payment, parts, signal)
+      const client = market.client(route.sellerUrl)
+      const reply = await sendRequest(client, request, payment, parts, signal)
+      const path = client.path()
       if (reply.status === 402 && payment !== null) {
         await correct(payment, reply, parts, signal)
         if (corrected) throw refusedTwice(route)
@@ -81,8 +112,8 @@ async function buyFrom(
       if (reply.status !== 200) throw await explainRefusal(route.sellerUrl, reply, payment, parts.outcomes)
       const isStream = reply.headers['content-type']?.startsWith('text/event-stream') === true
       const paid = isStream
-        ? streamReply(reply, payment, outcomes)
-        : await plainReply(reply, payment, outcomes)
+        ? streamReply(reply, request, payment, parts)
+        : await plainReply(reply, request, payment, parts)
       waitedMs += performance.now() - sentAtMs
       payment?.over(depositGraceMs)
       const { status, headers } = reply
@@ -92,12 +123,16 @@ async function buyFrom(
         headers,
         ...paid,
         seller,
+        path,
         ceiling: route.ceiling.amount,
         attempts: 1,
         sellerWaitMs: waitedMs,
       }
     } catch (error) {
       payment?.over(0)
+      // Its terms are asked for again before anything is signed under them.
+      if (hasCode(error, 'payment_refused') && error.details?.['changed'] !== undefined)
+        market.report(route.sellerUrl, { kind: 'failed' })
       throw error
     }
   }

@@ -5,8 +5,8 @@ import type { SellerEntry } from './seller-entry.ts'
 
 /** Where sellers are looked for, as far as the market has to know. */
 export interface Discovery {
-  /** Resolves when a seller is known, or nobody is left who could name one. */
-  ready: () => Promise<void>
+  /** The model was asked for. Resolves when everybody who could name a seller of it had a chance to; never rejects. */
+  look: (model: string) => Promise<void>
   failures: () => readonly OpenSeedError[]
 }
 
@@ -60,13 +60,10 @@ function knowsNobody(discovery: Discovery | undefined): OpenSeedError {
     })
   }
   const failures = discovery.failures().map(({ message }) => message)
+  const said = ['This node knows no seller: nobody it asked has named one that it can use.', ...failures]
+  const next = failures.length > 0 ? 'Check the addresses' : 'Try again later'
   return new OpenSeedError('no_seller', {
-    message: ['This node knows no seller: the registries have named none that it can use.', ...failures].join(
-      ' ',
-    ),
-    hint:
-      failures.length > 0
-        ? 'Check the addresses, name another registry with --registry, or a seller with --seller http://host:8403.'
-        : 'Try again later, name another registry with --registry, or a seller with --seller http://host:8403.',
+    message: said.join(' '),
+    hint: `${next}, or name another registry (--registry), a DHT server (--bootstrap) or a seller (--seller http://host:8403).`,
   })
 }

@@ -51,9 +51,9 @@ interface FailoverParts {
 }
 
 /** Tries the routes in order. `attempts` tells how many sellers were asked. Throws one error that names them all. */
-export async function withFailover<T>(
-  routes: readonly Route[],
-  attempt: (route: Route, signal: AbortSignal) => Promise<T>,
+export async function withFailover<R extends Pick<Route, 'sellerUrl'>, T>(
+  routes: readonly R[],
+  attempt: (route: R, signal: AbortSignal) => Promise<T>,
   { report, maxAttempts }: FailoverParts,
   signal: AbortSignal,
 ): Promise<{ result: T; attempts: number }> {

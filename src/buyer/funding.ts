@@ -70,13 +70,20 @@ export function depositRoom(
 ): { room: Usdc; cap: 'max_deposit_per_seller' | 'max_per_day' } {
   const unspent = book
     .all()
-    .filter(({ sellerUrl, state }) => sellerUrl === channel.sellerUrl && state !== 'closed')
+    .filter((other) => isSameSeller(other, channel) && other.state !== 'closed')
     .reduce((sum, { ledger }) => sum + max(0n, ledger.balance - ledger.charged), 0n)
   const atSeller = caps.maxDepositPerSeller - unspent
   const today = caps.maxPerDay - spending.depositedToday(now())
   return atSeller < today
     ? { room: atSeller, cap: 'max_deposit_per_seller' }
     : { room: today, cap: 'max_per_day' }
+}
+
+// By any of its addresses, and whoever is paid at the same one.
+function isSameSeller(a: Channel, b: Channel): boolean {
+  if (a.sellerUrl === b.sellerUrl) return true
+  const { receiver, receiverAuthorizer } = a.config
+  return receiver === b.config.receiver && receiverAuthorizer === b.config.receiverAuthorizer
 }
 
 /**

@@ -11,7 +11,7 @@ import type { Exchange, ModelListing } from './exchange-types.ts'
 import { sendJson } from '../net/http-json.ts'
 import { listenOn } from '../net/listen-on.ts'
 import { assertLocal } from './local-guard.ts'
-import { encodeModel } from './model-json.ts'
+import { encodeModel, encodeUnpriced } from './model-json.ts'
 import { errorReply } from '../wire/openai-error.ts'
 
 export interface GatewayOptions {
@@ -20,6 +20,8 @@ export interface GatewayOptions {
   port: number
   exchange: Exchange
   listModels: () => ModelListing[]
+  /** Ids of models whose price nobody says before they are asked. */
+  unpricedModels?: () => readonly string[]
   maxBodyBytes?: number
   log: Log
   now: Clock
@@ -42,7 +44,13 @@ const lastWordsMs = 1000
 
 /** Listens at once. Throws `port_in_use` with a hint that names a free port. */
 export async function openGateway(options: GatewayOptions): Promise<Gateway> {
-  const { host, listModels, log } = options
+  const { host, listModels, unpricedModels = () => [], log } = options
+  const unpriced = () => {
+    const priced = new Set(listModels().map(({ id }) => id))
+    return unpricedModels()
+      .filter((id) => !priced.has(id))
+      .map(encodeUnpriced)
+  }
   const chat = { ...options, maxBodyBytes: options.maxBodyBytes ?? defaultMaxBodyBytes }
   const running = new Map<Promise<void>, AbortController>()
   let closing: Promise<void> | null = null
@@ -105,11 +113,13 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     }
     if (path === '/models') {
       allow(req, 'GET')
-      return sendJson(res, 200, { object: 'list', data: listModels().map(encodeModel) })
+      return sendJson(res, 200, { object: 'list', data: [...listModels().map(encodeModel), ...unpriced()] })
     }
     if (path.startsWith('/models/')) {
       allow(req, 'GET')
-      return sendJson(res, 200, encodeModel(findModel(listModels(), path.slice('/models/'.length))))
+      const id = path.slice('/models/'.length)
+      const known = unpriced().find((model) => isNamed(model.id, id))
+      return sendJson(res, 200, known ?? encodeModel(findModel(listModels(), id)))
     }
     throw new OpenSeedError('not_found', {
       message: `There is no ${req.method} ${path} here.`,
@@ -139,11 +149,13 @@ function allow(req: IncomingMessage, method: 'GET' | 'POST'): void {
   })
 }
 
+/** Clients differ on whether they escape the slashes in a model's name. */
+function isNamed(id: string, encodedId: string): boolean {
+  return id === encodedId || encodeURIComponent(id) === encodedId.replaceAll('/', '%2F')
+}
+
 function findModel(models: readonly ModelListing[], encodedId: string): ModelListing {
-  // Clients differ on whether they escape the slashes in a model's name.
-  const model = models.find(
-    ({ id }) => id === encodedId || encodeURIComponent(id) === encodedId.replaceAll('/', '%2F'),
-  )
+  const model = models.find(({ id }) => isNamed(id, encodedId))
   if (model !== undefined) return model
   throw new OpenSeedError('model_not_found', {
     message: `No seller in reach offers the model "${encodedId}".`,

@@ -34,4 +34,12 @@ describe('a cool-down', () => {
     expect(busy(0).coolUntilMs).toBe(2000)
     expect(busy(86_400_000).coolUntilMs).toBe(601_000)
   })
+
+  test('leaves a seller silent until it is heard again, and its failures count until it has served', () => {
+    const { health } = failTimes(2)
+    expect(health.isSilent).toBe(true)
+    const heard = afterReport(health, { kind: 'heard' }, 9_999)
+    expect(heard).toEqual({ failures: 2, coolUntilMs: health.coolUntilMs })
+    expect(afterReport(heard, { kind: 'failed' }, 99_999)).toMatchObject({ failures: 3, isSilent: true })
+  })
 })

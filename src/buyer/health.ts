@@ -5,9 +5,16 @@ export interface SellerHealth {
   failures: number
   /** Asked only when nobody else is left, until then. */
   coolUntilMs: number
+  /** It failed, and nobody has heard of it since: others go first, however long ago that was. */
+  isSilent?: true
 }
 
-export type SellerReport = { kind: 'ok' } | { kind: 'failed' } | { kind: 'busy'; retryAfterMs: number }
+/** `heard`: it answered, if not to a paid request. */
+export type SellerReport =
+  | { kind: 'ok' }
+  | { kind: 'heard' }
+  | { kind: 'failed' }
+  | { kind: 'busy'; retryAfterMs: number }
 
 export const freshHealth: SellerHealth = { failures: 0, coolUntilMs: 0 }
 
@@ -18,6 +25,7 @@ const longestBusyMs = 600_000
 
 export function afterReport(health: SellerHealth, report: SellerReport, nowMs: number): SellerHealth {
   if (report.kind === 'ok') return freshHealth
+  if (report.kind === 'heard') return { failures: health.failures, coolUntilMs: health.coolUntilMs }
   if (report.kind === 'busy') {
     const busyMs = Math.min(Math.max(report.retryAfterMs, firstCoolDownMs), longestBusyMs)
     // Busy is no fault: it does not lengthen later cool-downs.
@@ -26,5 +34,5 @@ export function afterReport(health: SellerHealth, report: SellerReport, nowMs: n
   // Requests that ran side by side fail side by side: that is one failure.
   if (health.coolUntilMs > nowMs) return health
   const coolDownMs = Math.min(firstCoolDownMs * 2 ** health.failures, longestCoolDownMs)
-  return { failures: health.failures + 1, coolUntilMs: nowMs + coolDownMs }
+  return { failures: health.failures + 1, coolUntilMs: nowMs + coolDownMs, isSilent: true }
 }

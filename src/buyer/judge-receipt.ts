@@ -7,15 +7,20 @@ import type { Channel } from './channel.ts'
 import { checkCharge, type ChargeRefusal, type ObservedReply } from './check.ts'
 import { nothingObserved } from './observed.ts'
 
+/** Not the seller's word about this request, or more than it can have been signed for: nothing can be booked. */
 export type ReceiptRefusal =
-  | ChargeRefusal
   | 'not_signed_by_seller'
   | 'other_channel'
   | 'other_request'
-  | 'cumulative_implausible'
   | 'cumulative_unsigned'
 
-export type ReceiptVerdict = { kind: 'book' } | { kind: 'refuse'; reason: ReceiptRefusal }
+/** The seller's word, but not what was agreed or what arrived. It can claim the money, so it is booked all the same. */
+export type ReceiptDispute = ChargeRefusal | 'cumulative_implausible'
+
+export type ReceiptVerdict =
+  | { kind: 'book' }
+  | { kind: 'dispute'; reason: ReceiptDispute }
+  | { kind: 'refuse'; reason: ReceiptRefusal }
 
 export interface ReceiptRules {
   digests: Digests
@@ -42,20 +47,21 @@ export function judgeReceipt(
   if (!verifyReceipt(digests, curve, signed, channel.config.receiverAuthorizer))
     return refuse('not_signed_by_seller')
   const { ceiling, offerHash } = request.row
-  if (receipt.charged > ceiling) return refuse('over_ceiling')
-  if (receipt.cumulative < receipt.charged) return refuse('cumulative_implausible')
   // Everything charged so far was signed for; only a store that was lost knows less than was signed.
   if (receipt.cumulative > channel.ledger.signed && channel.lostAtSec === null)
     return refuse('cumulative_unsigned')
+  if (receipt.charged > ceiling) return dispute('over_ceiling')
+  if (receipt.cumulative < receipt.charged) return dispute('cumulative_implausible')
   if (receipt.charged === 0n) return { kind: 'book' }
   if (request.terms === null) {
     const isOther = offerHash !== unknownOffer && receipt.offerHash !== offerHash
-    return isOther ? refuse('other_offer') : { kind: 'book' }
+    return isOther ? dispute('other_offer') : { kind: 'book' }
   }
   const { signedOffer, bounds } = request.terms
   const charge = { receipt, signedOffer, ceiling, request: bounds, observed: observed ?? unseen }
   const verdict = checkCharge(charge)
-  return verdict.ok ? { kind: 'book' } : refuse(verdict.reason)
+  return verdict.ok ? { kind: 'book' } : dispute(verdict.reason)
 }
 
+const dispute = (reason: ReceiptDispute): ReceiptVerdict => ({ kind: 'dispute', reason })
 const refuse = (reason: ReceiptRefusal): ReceiptVerdict => ({ kind: 'refuse', reason })

@@ -134,18 +134,50 @@ test('of a large market a few sellers are asked, and those of a model once someb
   expect(await market.candidates('rare')).toMatchObject([{ sellerUrl: rare.url }])
 })
 
-test('a request waits for the first news of registries, and no longer', async () => {
+const silent = () => Promise.withResolvers<void>().promise
+
+test('a request waits for the first news of its model, and no longer', async () => {
   const seller = await server()
-  const first = Promise.withResolvers<void>()
-  const market = await marketOf({ ready: () => first.promise, failures: () => [] })
+  const market = await marketOf({ look: silent, failures: () => [] })
   const asked = market.candidates('llama3:8b')
   market.setSellers([announced(seller.url)])
-  first.resolve()
   expect(await asked).toHaveLength(1)
 })
 
-test('when registries stay silent a request ends with what to do', async () => {
-  const market = await marketOf({ ready: () => Promise.withResolvers<void>().promise, failures: () => [] })
+test('a request for a model that nobody sells ends as soon as everybody was asked', async () => {
+  const seller = await server()
+  const looked = Promise.withResolvers<void>()
+  const market = await marketOf({ look: () => looked.promise, failures: () => [] })
+  market.setSellers([announced(seller.url)])
+  await market.candidates('llama3:8b')
+  const asked = market.candidates('other')
+  looked.resolve()
+  await expect(asked).rejects.toMatchObject({ code: 'model_not_found' })
+})
+
+test('a seller that is announced while a dead one is asked serves the request', async () => {
+  const seller = await server()
+  const gone = await server()
+  gone.answer = () => {}
+  const market = await marketOf({ look: silent, failures: () => [] })
+  market.setSellers([announced(gone.url)])
+  const asked = market.candidates('llama3:8b')
+  market.setSellers([announced(gone.url), announced(seller.url)])
+  expect(await asked).toMatchObject([{ sellerUrl: seller.url }])
+})
+
+test('every request tells what is looked for', async () => {
+  const seller = await server()
+  const looked: string[] = []
+  const market = await marketOf({ look: async (model) => void looked.push(model), failures: () => [] })
+  market.setSellers([announced(seller.url)])
+  await market.candidates('llama3:8b')
+  await market.candidates('llama3:8b')
+  expect(looked).toEqual(['llama3:8b', 'llama3:8b'])
+})
+
+test('when nobody answers a request ends with what to do', async () => {
+  const market = await marketOf({ look: silent, failures: () => [] })
   await expect(market.candidates('m')).rejects.toMatchObject({
     code: 'no_seller',
     hint: expect.stringContaining('--registry'),

@@ -132,13 +132,33 @@ describe('a market', () => {
     seller.answer = (_req, res) => res.writeHead(503).end()
     const { market, clock } = await marketOf([seller.url])
     await expect(market.candidates('m')).rejects.toMatchObject({ code: 'seller_unreachable' })
-    expect(market.health().get(seller.url)).toEqual({ failures: 1, coolUntilMs: startMs + 1000 })
+    expect(market.health().get(seller.url)).toEqual({
+      failures: 1,
+      coolUntilMs: startMs + 1000,
+      isSilent: true,
+    })
     const { asked } = seller
     market.listModels()
     expect(seller.asked).toBe(asked)
     seller.answer = answerTerms(termsWith())
     clock.nowMs += 10
     expect(await sellersOf(market)).toEqual([seller.url])
+  })
+
+  test('asks a seller that failed a request for its terms before another request has to', async () => {
+    const seller = await server()
+    const { market, clock } = await marketOf([seller.url])
+    await sellersOf(market)
+    market.report(seller.url, { kind: 'failed' })
+    const silent = { failures: 1, coolUntilMs: startMs + 1000, isSilent: true }
+    expect(market.health().get(seller.url)).toEqual(silent)
+    await market.candidates('llama3:8b')
+    expect(seller.asked).toBe(1)
+    clock.nowMs += 1001
+    await market.candidates('llama3:8b')
+    await vi.waitUntil(() => market.health().get(seller.url)?.isSilent !== true)
+    expect(seller.asked).toBe(2)
+    expect(market.health().get(seller.url)?.failures).toBe(1)
   })
 })
 

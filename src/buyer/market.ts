@@ -1,9 +1,10 @@
 /** The sellers a buyer was told of or has found: what they offer and how they do. */
-import { setTimeout as sleep } from 'node:timers/promises'
+import { Changes } from '../base/changes.ts'
 import type { Clock } from '../base/clock.ts'
 import { OpenSeedError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { normaliseSellerUrl, type SellerClient } from '../net/seller-client.ts'
+import { peerOfAddress } from '../wire/seller-address.ts'
 import type { SellerTerms } from '../wire/terms.ts'
 import type { AnnouncedSeller } from './announced.ts'
 import { explainNone, type Discovery } from './explain-none.ts'
@@ -37,6 +38,10 @@ export interface Market {
    * few seconds at most. Throws `model_not_found`, `no_seller` or `seller_unreachable`.
    */
   candidates(model: string): Promise<Candidate[]>
+  /** Told sellers that speak x402 alone and may serve this model, the best behaved first. */
+  stockSellers(model: string): string[]
+  /** Models that such sellers list, by name. */
+  stockModels(): string[]
   /** The connection to a seller. Throws `no_seller` for one that was not told. */
   client(url: string): SellerClient
   /** The last verified terms, offers expired or not; null when there are none or the seller is refused. */
@@ -46,7 +51,7 @@ export interface Market {
   close(): Promise<void>
 }
 
-// A registry that is slow must not hold a client that could go elsewhere; with the terms' 2 s it is still bearable.
+// Whoever is slow to tell must not hold a client that could go elsewhere; with the terms' 2 s it is still bearable.
 const discoverWithinMs = 1200
 const mostRetired = 256
 
@@ -60,11 +65,17 @@ export async function openMarket(options: MarketOptions): Promise<Market> {
   const wanted = new Set<string>()
   const health = new Map<string, SellerHealth>()
   const stored = new Map((await options.loadTerms()).map((row) => [row.url, row]))
+  const news = new Changes<'announced'>()
 
   function enter(url: string): SellerEntry {
     const known = entries.get(url)
     if (known !== undefined) return known
-    const identities = () => (told.has(url) ? null : (announced.get(url) ?? []))
+    const identities = () => {
+      const named = announced.get(url)
+      // Whom the user named is whoever answers there; but a peer is held to what it signed itself.
+      if (told.has(url) && (named === undefined || peerOfAddress(url) === null)) return null
+      return named ?? []
+    }
     const entry = new SellerEntry({ ...options, identities, client: options.clientFor(url) })
     const row = stored.get(url)
     if (row !== undefined) entry.remember(row.terms, row.atMs)
@@ -74,11 +85,14 @@ export async function openMarket(options: MarketOptions): Promise<Market> {
 
   const report = (url: string, seen: SellerReport) => {
     health.set(url, afterReport(health.get(url) ?? freshHealth, seen, now()))
+    // Asked for its terms as soon as it may be asked: no client has to find out whether it is back.
+    if (seen.kind === 'failed') entries.get(url)?.recheck()
   }
 
   async function refresh(seller: SellerEntry): Promise<void> {
     await seller.refresh()
     if (seller.failure !== null) report(seller.url, { kind: 'failed' })
+    else if (health.get(seller.url)?.isSilent) report(seller.url, { kind: 'heard' })
   }
 
   const isActive = (url: string) => told.has(url) || announced.has(url)
@@ -114,30 +128,41 @@ export async function openMarket(options: MarketOptions): Promise<Market> {
       .flatMap(candidatesOf)
       .filter(({ signedOffer }) => signedOffer.details.model === model)
 
-  /** Sellers of a model of which we keep no terms yet; from now on we do. */
-  function want(model: string): void {
-    const isAnnounced = [...announced.values()].some((sellers) =>
+  const isAnnounced = (model: string) =>
+    [...announced.values()].some((sellers) =>
       sellers.some(({ models }) => models?.some(({ id }) => id === model)),
     )
-    if (wanted.has(model) || !isAnnounced) return
+
+  /** Sellers of a model of which we keep no terms yet; from now on we do. */
+  function want(model: string): void {
+    if (wanted.has(model) || !isAnnounced(model)) return
     wanted.add(model)
     warm()
   }
 
-  async function waitForOffers(model: string): Promise<Candidate[]> {
+  /**
+   * Asks everybody, also those that failed lately, until one has the model; waits for further sellers until `looked`,
+   * and not for long.
+   */
+  async function search(model: string, looked: Promise<void>): Promise<Candidate[]> {
+    const over = new AbortController()
+    const signal = AbortSignal.any([over.signal, AbortSignal.timeout(discoverWithinMs)])
+    void looked.then(() => over.abort())
+    const asked = new Set<SellerEntry>()
     const waiting = new Set<Promise<void>>()
-    // Nobody to go to: now a seller that failed lately is worth asking too.
-    for (const seller of active()) {
-      if (!seller.needsRefresh()) continue
-      const asked: Promise<void> = refresh(seller).then(() => void waiting.delete(asked))
-      waiting.add(asked)
+    for (;;) {
+      want(model)
+      for (const seller of active()) {
+        if (asked.has(seller) || !seller.needsRefresh()) continue
+        asked.add(seller)
+        const answered: Promise<void> = refresh(seller).then(() => void waiting.delete(answered))
+        waiting.add(answered)
+      }
+      const found = offersOf(model)
+      if (found.length > 0 || (waiting.size === 0 && signal.aborted)) return found
+      const more = signal.aborted ? [] : [news.next('announced', signal)]
+      await Promise.race([...waiting, ...more])
     }
-    let found = offersOf(model)
-    while (found.length === 0 && waiting.size > 0) {
-      await Promise.race(waiting)
-      found = offersOf(model)
-    }
-    return found
   }
 
   for (const url of told) enter(url)
@@ -153,24 +178,31 @@ export async function openMarket(options: MarketOptions): Promise<Market> {
       warm()
       retire()
       refreshStale()
+      news.wake('announced')
     },
     listModels() {
       refreshStale()
       return summariseModels(active().flatMap(candidatesOf), [...announced.values()].flat())
     },
     async candidates(model) {
+      // Told at every request: what is asked for is what is looked for.
+      const looked = discovery?.look(model)
       want(model)
       refreshStale()
-      let found: Candidate[] = offersOf(model)
-      if (found.length > 0) return found
-      if (announced.size === 0 && discovery !== undefined) {
-        await Promise.race([discovery.ready(), sleep(discoverWithinMs, undefined, { ref: false })])
-        want(model)
-      }
-      found = await waitForOffers(model)
+      const known = offersOf(model)
+      if (known.length > 0) return known
+      const found = await search(model, looked ?? Promise.resolve())
       if (found.length > 0) return found
       throw explainNone(model, active(), discovery)
     },
+    stockSellers(model) {
+      const coolUntil = (url: string) => Math.max(now(), health.get(url)?.coolUntilMs ?? 0)
+      return active()
+        .filter(({ stock }) => stock !== null && (stock.models?.includes(model) ?? true))
+        .map(({ url }) => url)
+        .toSorted((a, b) => coolUntil(a) - coolUntil(b))
+    },
+    stockModels: () => [...new Set(active().flatMap(({ stock }) => stock?.models ?? []))].toSorted(),
     client(url) {
       const seller = entries.get(url)
       if (seller === undefined)

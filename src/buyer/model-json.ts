@@ -15,6 +15,11 @@ export function encodeModel(model: ModelListing): Record<string, unknown> {
   }
 }
 
+/** A model of a seller that names its price in the 402 of each request, and not before. */
+export function encodeUnpriced(id: string) {
+  return { id, object: 'model', created: 0, owned_by: 'x402' }
+}
+
 /** Atomic USDC per million tokens is USD x 10^-12 per token. */
 function usdPerToken(price: Usdc): string {
   const digits = price.toString().padStart(13, '0')

@@ -11,14 +11,16 @@ import type { Final } from '../wire/extension.ts'
 import type { Hex } from '../wire/hex.ts'
 import type { SignedReceipt } from '../wire/receipt.ts'
 import type { StatusReply } from '../wire/status.ts'
-import type { Channel } from './channel.ts'
+import { isLane, type Channel } from './channel.ts'
 import type { ChannelBook } from './channel-book.ts'
 import type { ObservedReply } from './check.ts'
+import type { Accusation, Distrust } from './distrust.ts'
 import { judgeReceipt, type ReceiptRefusal } from './judge-receipt.ts'
 import { askStatus, type StatusParts } from './status-client.ts'
 
 export interface OutcomeParts extends StatusParts {
   book: ChannelBook
+  distrust: Distrust
   clientFor: (sellerUrl: string) => SellerClient
   log: Log
 }
@@ -28,7 +30,7 @@ export interface Booked {
   receipt: SignedReceipt
 }
 
-export type Booking = ({ kind: 'booked' } & Booked) | { kind: 'refused'; reason: ReceiptRefusal }
+export type Booking = ({ kind: 'booked' } & Booked) | { kind: 'refused'; reason: Accusation }
 
 interface Search {
   /** Asks at once instead of after the pause. */
@@ -59,24 +61,50 @@ export class Outcomes {
     observed: ObservedReply | null,
     outcome: string,
   ): Promise<Booking> {
-    const { book } = this.#parts
+    const { book, distrust } = this.#parts
     const verdict = judgeReceipt(channel, requestId, signed, observed, this.#parts)
-    if (verdict.kind === 'refuse') {
-      book.lose(channel, requestId)
-      if (verdict.reason === 'cumulative_unsigned' && (await this.#isForgetful(channel, signed))) {
-        await this.#noteLoss(channel)
-        return { kind: 'refused', reason: verdict.reason }
-      }
-      this.#hopeless.add(requestId)
-      await this.#distrust(channel, requestId, signed, verdict.reason)
+    if (verdict.kind === 'refuse') return this.#refuse(channel, requestId, signed, verdict.reason, outcome)
+    const isDisputed = verdict.kind === 'dispute'
+    if (isDisputed) await distrust.accuse(channel, signed, verdict.reason)
+    crashPoint('buyer.final')
+    const { agreed } = channel
+    const charged =
+      (await book.settle(channel, signed, isDisputed ? 'disputed' : outcome)) ?? signed.receipt.charged
+    crashPoint('buyer.booked')
+    if (isDisputed) {
+      this.#waiting.get(requestId)?.(null)
       return { kind: 'refused', reason: verdict.reason }
     }
-    crashPoint('buyer.final')
-    const charged = (await book.settle(channel, signed, outcome)) ?? signed.receipt.charged
-    crashPoint('buyer.booked')
     const booked = { charged, receipt: signed }
     this.#waiting.get(requestId)?.(booked)
+    // Both sides agreed before, and nothing is missing here: what the sum contains beyond the receipts was never said.
+    if (agreed && outcome === 'answered' && charged > signed.receipt.charged) {
+      if (await this.#isForgetful(channel, signed)) await this.#noteLoss(channel)
+      else await distrust.accuse(channel, signed, 'cumulative_unexplained', { booked: charged.toString() })
+    }
     return { kind: 'booked', ...booked }
+  }
+
+  /** Nothing is booked: the request stays open at its ceiling until the seller says what can be believed. */
+  async #refuse(
+    channel: Channel,
+    requestId: Hex,
+    signed: SignedReceipt,
+    reason: ReceiptRefusal,
+    outcome: string,
+  ): Promise<Booking> {
+    const { book, distrust } = this.#parts
+    book.lose(channel, requestId)
+    if (reason === 'cumulative_unsigned' && (await this.#isForgetful(channel, signed))) {
+      await this.#noteLoss(channel)
+      return { kind: 'refused', reason }
+    }
+    // What came with the answer may have been changed on its way; what the seller says when asked is its last word.
+    const isLastWord = outcome !== 'answered' || reason === 'cumulative_unsigned'
+    if (isLastWord) this.#hopeless.add(requestId)
+    await distrust.accuse(channel, signed, reason)
+    if (!isLastWord) this.resolve(channel)
+    return { kind: 'refused', reason }
   }
 
   /** Books the finals that came with another reply. Those of ids that are not open here change nothing. */
@@ -96,6 +124,8 @@ export class Outcomes {
 
   /** Starts to ask about all that is lost on a channel, or hurries the search that runs. */
   resolve(channel: Channel): void {
+    // There is nobody to ask: its next request brings the answer.
+    if (isLane(channel)) return
     const running = this.#searches.get(channel.id)
     if (running !== undefined) return running.hurry()
     if (this.#stop.signal.aborted || this.#lostIds(channel).length === 0) return
@@ -150,12 +180,13 @@ export class Outcomes {
     this.resolve(channel)
   }
 
-  /** Whether the seller can show our own signature over what its receipt says was charged in all. */
+  /** Whether the seller can show a voucher of ours that this store does not know, over all that was charged. */
   async #isForgetful(channel: Channel, { receipt }: SignedReceipt): Promise<boolean> {
     const { clientFor, digests, curve } = this.#parts
     const asked = askStatus(clientFor(channel.sellerUrl), channel, [], this.#parts, this.#stop.signal)
     const reply = await asked.catch(() => null)
     if (reply === null || reply.signature === undefined || reply.signed < receipt.cumulative) return false
+    if (reply.signed <= channel.ledger.signed) return false
     const signer = curve.recover(digests.voucher(channel.id, reply.signed), reply.signature)
     return signer === channel.config.payerAuthorizer
   }
@@ -192,25 +223,6 @@ export class Outcomes {
   #lostIds(channel: Channel): Hex[] {
     const lost = [...channel.requests].filter(([id, { running }]) => !running && !this.#hopeless.has(id))
     return lost.map(([id]) => id)
-  }
-
-  async #distrust(
-    channel: Channel,
-    requestId: Hex,
-    { receipt }: SignedReceipt,
-    reason: ReceiptRefusal,
-  ): Promise<void> {
-    const { book, log } = this.#parts
-    const facts = { channel: channel.id, seller: channel.sellerUrl, requestId, reason }
-    const { charged, inputTokens, outputTokens } = receipt
-    log.error(
-      { ...facts, charged: charged.toString(), inputTokens, outputTokens },
-      'the seller charged what its offer does not explain; nothing more is paid to it',
-    )
-    await book.fresh(channel)
-    if (channel.state !== 'open') return
-    channel.state = 'distrusted'
-    await book.save(channel)
   }
 }
 

@@ -12,18 +12,18 @@ import { signRequest } from '../wire/request.ts'
 import { outcomesUnknown, overExposure, overPerDay } from './caps.ts'
 import type { Channel, OpenRequest } from './channel.ts'
 import type { ChannelFinder } from './channel-finder.ts'
-import { depositRoom, prepareDeposit, resolveDeposit, watchDeposit, type FundingParts } from './funding.ts'
+import { depositRoom, prepareDeposit, resolveDeposit, watchDeposit } from './funding.ts'
 import { planVoucher, type VoucherPlan } from './ledger.ts'
-import type { Outcomes } from './outcomes.ts'
+import type { Distrust } from './distrust.ts'
 import { paymentHeader } from './payment-header.ts'
 import type { PendingDeposit } from './pending-deposit.ts'
+import { finishRefund, type RefundParts } from './refund.ts'
 import { resync, type ResyncParts } from './resync.ts'
 import type { Route } from './route.ts'
 
-export interface PayParts extends FundingParts, ResyncParts {
+export interface PayParts extends RefundParts, ResyncParts {
   finder: ChannelFinder
-  outcomes: Outcomes
-  authorizerKey: Hex
+  distrust: Distrust
   /** Aborted when the node stops. */
   stop: AbortSignal
   /** Takes work that goes on after its request; the node waits for it before it closes what that uses. */
@@ -60,6 +60,7 @@ export async function pay(
   parts: PayParts,
   signal: AbortSignal,
 ): Promise<Payment> {
+  parts.distrust.check(route.sellerUrl, route.terms.receiverAuthorizer)
   const channel = await parts.finder.find(route.sellerUrl, route.terms)
   const startedMs = performance.now()
   for (;;) {
@@ -90,6 +91,7 @@ type Funding =
 /** Leaves the channel as it is on disk, and its state known. */
 async function prepare(channel: Channel, parts: PayParts, signal: AbortSignal): Promise<void> {
   await parts.book.fresh(channel)
+  if (channel.state === 'distrusted') await parts.distrust.forgive(channel)
   assertPayable(channel)
   if (channel.lostAtSec === null) return
   await resync(channel, parts, signal)
@@ -98,7 +100,8 @@ async function prepare(channel: Channel, parts: PayParts, signal: AbortSignal): 
 }
 
 function planNow(channel: Channel, { ceiling }: Route, parts: PayParts, deposit: Usdc = 0n): VoucherPlan {
-  const { caps, spending, now } = parts
+  const { caps, spending, now, distrust } = parts
+  distrust.check(channel.sellerUrl, channel.config.receiverAuthorizer)
   const spent = spending.spent(now())
   if (spent + ceiling.amount > caps.maxPerDay) throw overPerDay(spent, ceiling.amount, caps.maxPerDay)
   return planVoucher({ ...channel.ledger, balance: channel.ledger.balance + deposit }, ceiling.amount, caps)
@@ -123,7 +126,11 @@ async function payWithDeposit(
       return { kind: 'again' }
     }
     // With money on its way back, the chain's balance cannot tell what arrived.
-    if (channel.refunding > 0n) throw outcomesUnknown(channel.sellerUrl, 30, 'a refund is being executed')
+    if (channel.refunding > 0n) {
+      await finishRefund(channel, parts, signal)
+      endTurn()
+      return { kind: 'again' }
+    }
     const shortage = { ...lacking, ceiling: route.ceiling.amount, minDeposit: route.terms.minDeposit }
     const deposit = channel.deposit ?? (await prepareDeposit(channel, shortage, parts))
     await prepare(channel, parts, signal)
@@ -172,10 +179,12 @@ async function openPaid(
   const stored = amount === channel.ledger.signed ? channel.signature : null
   // Signing is deterministic, so a signature that is stored and one that is made again are the same.
   const signature = stored ?? curve.sign(digests.voucher(channel.id, amount), authorizerKey)
+  const asked = { channelId: channel.id, requestId, ...signed }
+  const requestSignature = signRequest(digests, curve, authorizerKey, asked)
   const request: RequestExtension = {
     id: requestId,
     ...signed,
-    signature: signRequest(digests, curve, authorizerKey, { channelId: channel.id, requestId, ...signed }),
+    signature: requestSignature,
     ...notesFor(channel),
   }
   const row: BuyerRequestRow = {
@@ -184,6 +193,7 @@ async function openPaid(
     sellerUrl,
     model: order.model,
     ...signed,
+    signature: requestSignature,
     openedAtMs,
     state: 'open',
     charged: 0n,
@@ -198,7 +208,7 @@ async function openPaid(
 }
 
 /** What the seller is asked and told beside the request itself. */
-function notesFor({ requests, ledger }: Channel): Pick<RequestExtension, 'unresolved' | 'ack'> {
+function notesFor({ requests, proof, signature }: Channel): Pick<RequestExtension, 'unresolved' | 'ack'> {
   const lost: Hex[] = []
   for (const [id, { running }] of requests) {
     if (!running) lost.push(id)
@@ -206,7 +216,8 @@ function notesFor({ requests, ledger }: Channel): Pick<RequestExtension, 'unreso
   }
   return {
     ...(lost.length === 0 ? {} : { unresolved: lost }),
-    ...(ledger.proven === 0n ? {} : { ack: ledger.proven }),
+    // Only what can be shown when the seller does not know it any more.
+    ...(proof === null || signature === null ? {} : { ack: proof.receipt.cumulative }),
   }
 }
 

@@ -16,7 +16,7 @@ import {
   type PaymentRequirements,
 } from '../wire/x402.ts'
 import { outcomesUnknown } from './caps.ts'
-import type { Channel } from './channel.ts'
+import { isLane, type Channel } from './channel.ts'
 import { resolveDeposit, type FundingParts } from './funding.ts'
 import { askRefund } from './ledger.ts'
 import type { Outcomes } from './outcomes.ts'
@@ -88,6 +88,17 @@ export async function resolveRefund(channel: Channel, { book, escrow, log }: Fun
   return true
 }
 
+/**
+ * Brings a refund to its end whose answer was lost: the chain shows it, or it is asked for again. Throws what
+ * `refund` throws while neither is possible; when the seller refuses, the money counts as in the channel again.
+ */
+export async function finishRefund(channel: Channel, parts: RefundParts, signal: AbortSignal): Promise<void> {
+  if (await resolveRefund(channel, parts)) return
+  await refund(channel, undefined, parts, signal).catch((thrown: unknown) => {
+    if (channel.refunding > 0n) throw thrown
+  })
+}
+
 async function becomeIdle(channel: Channel, parts: RefundParts, signal: AbortSignal): Promise<void> {
   const { book, outcomes } = parts
   await book.fresh(channel)
@@ -129,10 +140,11 @@ function wantedOf({ ledger }: Channel, amount: Usdc | undefined): Usdc {
 /** The seller's terms, as a stock client asks for them, checked against the channel. */
 async function probe(
   client: SellerClient,
-  { config }: Channel,
+  channel: Channel,
   signal: AbortSignal,
 ): Promise<PaymentRequirements> {
-  const reply = await client.request({ ...ask(signal), path })
+  const { config } = channel
+  const reply = await client.request({ ...ask(channel, signal), path })
   reply.body.destroy()
   const { accepts } = parsePaymentRequired(reply.headers[paymentRequiredHeader])
   const entry = accepts.find(({ scheme }) => scheme === batchSettlement)
@@ -162,11 +174,17 @@ async function send(
   const voucher = { channelId: id, maxClaimable, signature }
   const payload = encodeBatchPayload({ type: 'refund', config, voucher, amount: refunding })
   const headers = { [paymentSignatureHeader]: encodeHeader({ x402Version: 2, accepted, payload }) }
-  return client.request({ ...ask(signal), path, headers })
+  return client.request({ ...ask(channel, signal), path, headers })
 }
 
-const ask = (signal: AbortSignal) =>
-  ({ method: 'GET', signal, firstByteTimeoutMs: answerWithinMs, idleTimeoutMs: answerWithinMs }) as const
+/** Stock servers have their paywall at the route they sell, and no other method of it. */
+const ask = (channel: Channel, signal: AbortSignal) =>
+  ({
+    method: isLane(channel) ? 'POST' : 'GET',
+    signal,
+    firstByteTimeoutMs: answerWithinMs,
+    idleTimeoutMs: answerWithinMs,
+  }) as const
 
 /** The seller says that nothing moved. The chain has the last word. */
 async function forgetRefund(channel: Channel, parts: RefundParts): Promise<void> {

@@ -6,6 +6,7 @@ import { deltaEvent, doneEvent, receiptEvent, settlementOf } from '../../test/fi
 import { OpenSeedError } from '../base/errors.ts'
 import { keccak256 } from '../wire/keccak.ts'
 import { errorEvent } from '../wire/openai-error.ts'
+import { nothingObserved } from './observed.ts'
 import { relay, type RelayFacts } from './relay.ts'
 
 interface Relayed {
@@ -42,7 +43,7 @@ describe('a whole stream', () => {
     expect(client).toBe(content + doneEvent)
     expect(facts).toEqual({
       responseHash: keccak256(content),
-      output: { outputBytes: 7, contentChunks: 1, toolCalls: 0 },
+      output: { ...nothingObserved(), outputBytes: 7, contentChunks: 1 },
       receiptSeen: true,
       settlement,
       ended: 'done',
@@ -126,7 +127,7 @@ describe('what the output is', () => {
       'data: "text"\n\ndata: {"choices":7}\n\ndata: {"choices":[null,{"delta":[]}]}\n\n',
       doneEvent,
     )
-    expect(facts.output).toEqual({ outputBytes: 10, contentChunks: 5, toolCalls: 1 })
+    expect(facts.output).toEqual({ ...nothingObserved(), outputBytes: 10, contentChunks: 5, toolCalls: 1 })
   })
 })
 

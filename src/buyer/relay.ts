@@ -27,8 +27,11 @@ export interface RelayFacts {
  * last of them is an error event, after all that was delivered. Destroying it closes the seller's connection.
  * `facts` come when it is over and never reject.
  */
-export function relay(source: Readable): { body: Readable; facts: Promise<RelayFacts> } {
-  const stage = new RelayStage(() => source.unpipe(stage).destroy())
+export function relay(
+  source: Readable,
+  output = nothingObserved(),
+): { body: Readable; facts: Promise<RelayFacts> } {
+  const stage = new RelayStage(output, () => source.unpipe(stage).destroy())
   const facts = new Promise<RelayFacts>((resolve) => {
     stage.on('close', () => {
       resolve(stage.facts())
@@ -45,7 +48,7 @@ export function relay(source: Readable): { body: Readable; facts: Promise<RelayF
 class RelayStage extends Transform {
   readonly #splitter = new SseSplitter()
   readonly #hash = createKeccak()
-  readonly #output = nothingObserved()
+  readonly #output: ObservedOutput
   #receiptSeen = false
   #settlement: SettlementResponse | null = null
   #ended: RelayFacts['ended'] = null
@@ -53,8 +56,9 @@ class RelayStage extends Transform {
   #broken = false
   readonly #stopSource: () => void
 
-  constructor(stopSource: () => void) {
+  constructor(output: ObservedOutput, stopSource: () => void) {
     super()
+    this.#output = output
     this.#stopSource = stopSource
   }
 

@@ -104,6 +104,7 @@ function forgottenRow(
     bodyHash: unknownOffer,
     ceiling,
     admitBySec: Math.floor(nowMs / 1000),
+    signature: null,
     openedAtMs: nowMs,
     state: 'open',
     charged: 0n,

@@ -100,6 +100,18 @@ describe('the order of routes', () => {
     expect(routes.map(({ sellerUrl }) => sellerUrl)).toEqual(['http://s3', 'http://s2', 'http://s1'])
   })
 
+  test('goes to nobody that failed and was not heard of since, while there are others', () => {
+    const candidates = [candidateOf(1, 1), { ...candidateOf(2, 2), isFull: true }, candidateOf(3, 3)]
+    const ceilings = new Map([1, 2, 3].map((n) => [hashOf(n), ceilingOf(BigInt(n))]))
+    const failed = { failures: 3, coolUntilMs: nowMs - 60_000 }
+    const health = new Map<string, SellerHealth>([
+      ['http://s1', { ...failed, isSilent: true }],
+      ['http://s3', failed],
+    ])
+    const routes = chooseRoutes('m', candidates, health, ceilings, nowMs)
+    expect(routes.map(({ sellerUrl }) => sellerUrl)).toEqual(['http://s3', 'http://s2', 'http://s1'])
+  })
+
   test('leaves out other models and offers without a ceiling', () => {
     const candidates = [candidateOf(1, 1), candidateOf(2, 2, 'other'), candidateOf(3, 3)]
     const ceilings = new Map([

@@ -47,8 +47,8 @@ export function quoteCeilings(
 }
 
 /**
- * The cheapest ceiling first among the healthy that have a free slot, then the full ones; those that cool down last, the
- * first to recover before the others.
+ * The cheapest ceiling first among the healthy that have a free slot, then the full ones, then those that failed and
+ * were not heard of since; those that cool down last, the first to recover before the others.
  */
 export function chooseRoutes(
   model: string,
@@ -73,6 +73,7 @@ export function chooseRoutes(
   return [...bySeller.values()].toSorted(
     (a, b) =>
       coolUntil(a) - coolUntil(b) ||
+      Number(healthOf(a).isSilent ?? false) - Number(healthOf(b).isSilent ?? false) ||
       Number(a.isFull ?? false) - Number(b.isFull ?? false) ||
       compare(a.ceiling.amount, b.ceiling.amount) ||
       healthOf(a).failures - healthOf(b).failures ||

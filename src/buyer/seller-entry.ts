@@ -24,6 +24,13 @@ interface SellerEntryParts extends TermsRules {
   log: Log
 }
 
+/** A seller that speaks x402 alone. `models` null: it does not say. */
+export interface StockFacts {
+  models: readonly string[] | null
+}
+
+// How servers say that they have no such route, or want to be paid for it.
+const notOurs = new Set([402, 404, 405])
 const staleAfterMs = 60_000
 const renewBeforeExpiryMs = 60_000
 const answerWithinMs = 2000
@@ -41,6 +48,7 @@ export class SellerEntry {
   #refused: string | null = null
   #failure: OpenSeedError | null = null
   #refreshing: Promise<void> | null = null
+  #stock: StockFacts | null = null
 
   constructor(parts: SellerEntryParts) {
     this.url = parts.client.url
@@ -49,6 +57,11 @@ export class SellerEntry {
 
   get client(): SellerClient {
     return this.#parts.client
+  }
+
+  /** What is known of it when it speaks x402 and nothing of ours; null for all others. */
+  get stock(): StockFacts | null {
+    return this.#stock
   }
 
   get refused(): string | null {
@@ -79,6 +92,7 @@ export class SellerEntry {
   /** True when the terms are unknown, old, or hold an offer that runs out soon. */
   needsRefresh(): boolean {
     const nowMs = this.#parts.now()
+    if (this.#stock !== null) return nowMs - this.#fetchedAtMs > staleAfterMs
     if (this.#terms === null || nowMs - this.#fetchedAtMs > staleAfterMs) return true
     return this.#terms.offers.some(({ offer }) => offer.validUntilSec * 1000 - nowMs < renewBeforeExpiryMs)
   }
@@ -100,7 +114,7 @@ export class SellerEntry {
   /** Asks the seller for its terms; one question at a time. Never rejects. */
   refresh(): Promise<void> {
     this.#refreshing ??= this.#fetch()
-      .then((terms) => this.#adopt(terms))
+      .then((terms) => (terms === null ? undefined : this.#adopt(terms)))
       .catch((thrown: unknown) => {
         this.#failure = asOpenSeedError(thrown)
         this.#parts.log.debug({ seller: this.url, err: this.#failure }, 'no terms from the seller')
@@ -125,26 +139,44 @@ export class SellerEntry {
     await this.client.close()
   }
 
-  async #fetch(): Promise<SellerTerms> {
-    const { status, body } = await this.client.request({
-      method: 'GET',
-      path: '/openseed/v1/offer',
-      headers: { accept: 'application/json' },
-      signal: this.#stop.signal,
-      firstByteTimeoutMs: answerWithinMs,
-      idleTimeoutMs: answerWithinMs,
-    })
-    const bytes = await readBody(body, maxTermsBytes)
+  /** null from a seller that is not of ours. */
+  async #fetch(): Promise<SellerTerms | null> {
+    const { status, bytes } = await this.#get('/openseed/v1/offer')
     if (status === 200) return parseSellerTerms(parseJsonBody(bytes))
+    // Whom the user named may be any x402 server; but one of ours never turns into one.
+    const isOurs = this.#terms !== null || this.#pinned !== null || this.#parts.identities() !== null
+    if (!isOurs && notOurs.has(status)) return this.#meetStock()
     throw new OpenSeedError('seller_failed', {
       message: `${this.url} answered ${status} when asked for its offers.`,
       hint: 'Is an openseed seller listening there?',
     })
   }
 
+  /** Which models it has, where it tells for nothing. */
+  async #meetStock(): Promise<null> {
+    const { status, bytes } = await this.#get('/v1/models')
+    this.#stock = { models: status === 200 ? modelIds(bytes) : null }
+    this.#failure = null
+    this.#fetchedAtMs = this.#parts.now()
+    return null
+  }
+
+  async #get(path: string): Promise<{ status: number; bytes: Buffer }> {
+    const { status, body } = await this.client.request({
+      method: 'GET',
+      path,
+      headers: { accept: 'application/json' },
+      signal: this.#stop.signal,
+      firstByteTimeoutMs: answerWithinMs,
+      idleTimeoutMs: answerWithinMs,
+    })
+    return { status, bytes: await readBody(body, maxTermsBytes) }
+  }
+
   async #adopt(fetched: SellerTerms): Promise<void> {
     const { log, now, saveTerms } = this.#parts
     this.#failure = null
+    this.#stock = null
     const verdict = this.#judge(fetched)
     if (verdict.kind === 'refuse') return this.#refuse(verdict.reason)
     // Whoever changes where money goes while we pay may not be whom we started with.
@@ -177,5 +209,19 @@ export class SellerEntry {
     if (this.#refused !== reason) this.#parts.log.error({ seller: this.url, reason }, 'the seller is refused')
     this.#refused = reason
     this.#fetchedAtMs = this.#parts.now()
+  }
+}
+
+/** Ids of an OpenAI model list; null for anything else. */
+function modelIds(bytes: Buffer): string[] | null {
+  try {
+    const { data } = JSON.parse(bytes.toString()) as { data?: unknown }
+    if (!Array.isArray(data)) return null
+    return data.flatMap((model: unknown) => {
+      const id = typeof model === 'object' && model !== null && 'id' in model ? model.id : null
+      return typeof id === 'string' ? [id] : []
+    })
+  } catch {
+    return null
   }
 }

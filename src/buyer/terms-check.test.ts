@@ -1,7 +1,10 @@
 import { expect, test } from 'vitest'
 import { offerFor, sellerPayTo, termsWith, testRules } from '../../test/fixtures/buyer-market.ts'
+import { encodeTermsExtension } from '../wire/extension.ts'
+import type { Hex } from '../wire/hex.ts'
 import type { SellerTerms } from '../wire/terms.ts'
-import { changedIdentity, judgeTerms } from './terms-check.ts'
+import type { PaymentRequired } from '../wire/x402.ts'
+import { changedIdentity, changedPrice, judgeTerms } from './terms-check.ts'
 
 const otherAddress = `0x${'0c'.repeat(20)}` as const
 const otherKey = `0x${'66'.repeat(32)}` as const
@@ -61,4 +64,44 @@ test('who is paid, who signs, when money is free again and in what: none may cha
   ]) {
     expect(changedIdentity(before, termsWith(change))).toBe(Object.keys(change)[0])
   }
+})
+
+test.each([
+  ['engine', { engine: 'vllm' }],
+  ['quantization', { quantization: 'q4' }],
+  ['chat template', { templateHash: `0x${'12'.repeat(32)}` }],
+])('an offer whose details name another %s than its signature covers is left out', (_what, other) => {
+  const details = { engine: 'ollama', quantization: 'fp8', templateHash: `0x${'11'.repeat(32)}` }
+  const signed = offerFor('m', { details })
+  const good = offerFor('good', { details })
+  const offers = [{ ...signed, details: { ...signed.details, ...other } }, good]
+  expect(judgeTerms(termsWith({ offers }), testRules)).toMatchObject({
+    terms: { offers: [good] },
+    dropped: 1,
+  })
+})
+
+test('a refusal that names another offer, or another price for the same one, is seen', () => {
+  const signed = offerFor('m')
+  const asked = { offerHash: signed.hash, ceiling: 1300n }
+  const demand = (amount: string, offerHash: Hex): PaymentRequired => ({
+    x402Version: 2,
+    resource: { url: 'https://s/v1/chat/completions' },
+    accepts: [
+      {
+        scheme: 'batch-settlement',
+        network: 'eip155:1',
+        amount,
+        asset: '0x',
+        payTo: '0x',
+        maxTimeoutSeconds: 600,
+      },
+    ],
+    extensions: { openseed: encodeTermsExtension({ ...signed.offer, offerHash, model: 'm' }) },
+  })
+  expect(changedPrice(asked, demand('1300', signed.hash))).toBeNull()
+  expect(changedPrice(asked, demand('1400', signed.hash))).toBe('amount')
+  expect(changedPrice(asked, demand('1300', offerFor('other').hash))).toBe('offer')
+  // A seller that speaks stock x402 names no offer.
+  expect(changedPrice(asked, { ...demand('1300', signed.hash), extensions: {} })).toBeNull()
 })

@@ -1,11 +1,15 @@
 /** May a seller's terms be paid under? Pure: what it says must fit our network, and its offers must be signed. */
+import type { Usdc } from '../wire/amount.ts'
+import { batchSettlement } from '../wire/batch-settlement.ts'
 import { maxWithdrawDelaySec, minWithdrawDelaySec } from '../wire/channel.ts'
 import type { Curve } from '../wire/curve.ts'
 import type { Digests } from '../wire/digests.ts'
-import type { Address } from '../wire/hex.ts'
+import { parseTermsExtension } from '../wire/extension.ts'
+import type { Address, Hex } from '../wire/hex.ts'
 import type { NetworkTerms } from '../wire/network.ts'
 import { verifyOffer, type SignedOffer } from '../wire/offer.ts'
 import type { SellerTerms } from '../wire/terms.ts'
+import type { PaymentRequired } from '../wire/x402.ts'
 
 export interface TermsRules {
   network: NetworkTerms
@@ -61,6 +65,17 @@ const identity = ['payTo', 'receiverAuthorizer', 'withdrawDelay', 'asset'] as co
 /** What may not change while money is on its way: null, or the first field that did. */
 export function changedIdentity(before: SellerTerms, after: SellerTerms): (typeof identity)[number] | null {
   return identity.find((name) => before[name] !== after[name]) ?? null
+}
+
+/** A payment was refused under other terms than it was made for: null, or which of them is another. */
+export function changedPrice(
+  asked: { offerHash: Hex; ceiling: Usdc },
+  { accepts, extensions }: PaymentRequired,
+): 'offer' | 'amount' | null {
+  const named = parseTermsExtension(extensions)
+  if (named !== null && named.offerHash !== asked.offerHash) return 'offer'
+  const entry = accepts.find(({ scheme }) => scheme === batchSettlement)
+  return entry !== undefined && entry.amount !== asked.ceiling.toString() ? 'amount' : null
 }
 
 const isZero = (address: string) => /^0x0+$/.test(address)

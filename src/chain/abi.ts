@@ -64,6 +64,10 @@ export const escrowAbi = new Interface([
 export const tokenAbi = new Interface([
   'function balanceOf(address account) view returns (uint256)',
   'function authorizationState(address authorizer, bytes32 nonce) view returns (bool)',
+  'function transferWithAuthorization(address from, address to, uint256 value, uint256 validAfter, uint256 validBefore, bytes32 nonce, uint8 v, bytes32 r, bytes32 s)',
+  'function transferWithAuthorization(address from, address to, uint256 value, uint256 validAfter, uint256 validBefore, bytes32 nonce, bytes signature)',
+  'event AuthorizationUsed(address indexed authorizer, bytes32 indexed nonce)',
+  'event Transfer(address indexed from, address indexed to, uint256 value)',
   'error InsufficientBalance(address account, uint256 balance, uint256 needed)',
   'error AuthorizationNotYetValid(uint256 validAfter)',
   'error AuthorizationExpired(uint256 validBefore)',

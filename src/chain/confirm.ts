@@ -4,12 +4,13 @@ import type { Address, Hex } from '../wire/hex.ts'
 import type { TxLog } from './events.ts'
 import type { SignedRow } from './outbox-store.ts'
 import { decodeRevert } from './revert.ts'
-import { resultOf, type Rpc } from './rpc.ts'
+import type { Rpc } from './rpc.ts'
+import { judgeSightings, sightingOf, type Sight } from './sighting.ts'
 
 /** What became of a signed transaction. `nonce-taken`: another one with its nonce was mined, so it never can be. */
 export type Mined =
-  | { kind: 'succeeded'; block: number; logs: TxLog[] }
-  | { kind: 'reverted'; block: number; reason: string | null }
+  | { kind: 'succeeded'; hash: Hex; block: number; logs: TxLog[] }
+  | { kind: 'reverted'; hash: Hex; block: number; reason: string | null }
   | { kind: 'nonce-taken' }
 
 export interface Confirmation {
@@ -21,7 +22,11 @@ export interface Confirmation {
   deadlineAtMs: number
   signal: AbortSignal | undefined
   /** Called now and then while the chain does not know the transaction: nodes forget, and lower nonces get lost. */
-  rebroadcast: () => Promise<void>
+  rebroadcast: (row: SignedRow) => Promise<void>
+  /** How long it may be next in line without being mined. */
+  patienceMs: number
+  /** Called when it waited that long: gives the row with a copy that offers more, or as it was. */
+  bump: (row: SignedRow) => Promise<SignedRow>
 }
 
 const firstPollMs = 25
@@ -32,22 +37,27 @@ const takenAfterMs = 5000
 
 /** Waits until the transaction is mined deep enough. Throws `chain_unavailable` at the deadline. */
 export async function watchConfirmation(wanted: Confirmation): Promise<Mined> {
-  const { deadlineAtMs, signal, rebroadcast, row } = wanted
+  const { deadlineAtMs, signal, rebroadcast, patienceMs, bump } = wanted
+  let { row } = wanted
   let lastFailure: unknown
   let broadcastAt = performance.now()
+  let pricedAt = performance.now()
   let takenSince: number | null = null
   for (let pollMs = firstPollMs; ; pollMs = Math.min(lastPollMs, pollMs * 1.5)) {
     signal?.throwIfAborted()
     try {
-      const sight = await look(wanted)
-      if (sight.kind === 'succeeded') return sight
-      if (sight.kind === 'reverted') return { ...sight, reason: await replay(wanted, sight.block) }
+      const sight = await look(wanted, row)
+      if (sight.kind === 'mined') return await outcomeOf(wanted, sight)
       takenSince = sight.kind === 'nonce-used' ? (takenSince ?? performance.now()) : null
       if (takenSince !== null && performance.now() - takenSince >= takenAfterMs)
         return { kind: 'nonce-taken' }
+      if (sight.kind === 'unseen' && sight.isNext && performance.now() - pricedAt >= patienceMs) {
+        pricedAt = performance.now()
+        row = await bump(row)
+      }
       if (sight.kind === 'unseen' && performance.now() - broadcastAt >= rebroadcastEveryMs) {
         broadcastAt = performance.now()
-        await rebroadcast()
+        await rebroadcast(row)
       }
     } catch (thrown) {
       if (!hasCode(thrown, 'chain_unavailable')) throw thrown
@@ -59,38 +69,20 @@ export async function watchConfirmation(wanted: Confirmation): Promise<Mined> {
   }
 }
 
-type Sight =
-  | { kind: 'succeeded'; block: number; logs: TxLog[] }
-  | { kind: 'reverted'; block: number }
-  | { kind: 'unseen' | 'too-young' | 'nonce-used' }
-
-async function look({ rpc, address, row, confirmations, signal }: Confirmation): Promise<Sight> {
-  const replies = await rpc.batch(
-    [
-      { method: 'eth_getTransactionReceipt', params: [row.hash] },
-      { method: 'eth_blockNumber' },
-      { method: 'eth_getTransactionCount', params: [address, 'latest'] },
-    ],
-    signal,
-  )
-  const receipt = resultOf(replies[0], 'eth_getTransactionReceipt') as Receipt | null
-  const head = Number(resultOf(replies[1], 'eth_blockNumber'))
-  const used = Number(resultOf(replies[2], 'eth_getTransactionCount'))
-  if (receipt === null) return { kind: used > row.nonce ? 'nonce-used' : 'unseen' }
-  const block = Number(receipt.blockNumber)
-  if (head - block + 1 < confirmations) return { kind: 'too-young' }
-  if (BigInt(receipt.status) === 0n) return { kind: 'reverted', block }
-  return {
-    kind: 'succeeded',
-    block,
-    logs: receipt.logs.map(({ address, topics, data }) => ({ address, topics, data })),
-  }
+/** What the RPCs see of the transaction now. Throws what `Rpc.all` throws. */
+export async function look(
+  { rpc, address, confirmations, signal }: Pick<Confirmation, 'rpc' | 'address' | 'confirmations' | 'signal'>,
+  row: SignedRow,
+): Promise<Sight> {
+  const sightings = await rpc.all((source) => sightingOf(source, { address, row, signal }))
+  const needed = rpc.needed(sightings.length)
+  return judgeSightings(sightings, { nonce: row.nonce, confirmations, needed })
 }
 
-interface Receipt {
-  status: Hex
-  blockNumber: Hex
-  logs: TxLog[]
+async function outcomeOf(wanted: Confirmation, sight: Extract<Sight, { kind: 'mined' }>): Promise<Mined> {
+  const { hash, block, logs } = sight
+  if (sight.succeeded) return { kind: 'succeeded', hash, block, logs }
+  return { kind: 'reverted', hash, block, reason: await replay(wanted, block) }
 }
 
 // The state before the block first: there the transaction met what made it revert, unless a neighbour brought it.

@@ -39,12 +39,13 @@ const leadTimeSec = 6
 
 /**
  * Checks a deposit, sends it and waits. Idempotent: the same channel and salt is one transaction, whoever asks and
- * whenever. Throws `chain_unavailable` when the outcome is not known yet, and what `Outbox.send` throws.
+ * whenever; it counts at a depth of `confirmations`, by default the outbox's. Throws `chain_unavailable` when the outcome is not known yet, and what `Outbox.send` throws.
  */
 export async function submitDeposit(
   escrow: Escrow,
   outbox: Outbox,
   order: DepositOrder,
+  confirmations?: number,
 ): Promise<DepositOutcome> {
   const digests = openDigests({ chainId: escrow.network.chainId, escrow: escrow.network.escrow })
   const channelId = digests.channelId(order.config)
@@ -56,6 +57,7 @@ export async function submitDeposit(
   const outcome = await outbox.send({
     key: `deposit:${channelId}:${authorization.salt}`,
     kind: 'deposit',
+    ...(confirmations === undefined ? {} : { confirmations }),
     ...escrow.calls.deposit(config, amount, authorization),
   })
   if (outcome.status === 'confirmed') {

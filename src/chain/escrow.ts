@@ -23,6 +23,7 @@ export interface ChannelOnChain {
 /** The newest block. */
 export interface Head {
   number: number
+  hash: Hex
   timestampSec: number
 }
 
@@ -53,10 +54,10 @@ export interface Escrow {
   /** Events of the blocks `fromBlock` to `toBlock`, both included, in order. */
   events(fromBlock: number, toBlock: number, filter?: EventFilter): Promise<EscrowEvent[]>
   head(): Promise<Head>
+  /** The hash of the block at this height, null for one that is not there (yet). */
+  blockHash(number: number): Promise<Hex | null>
   /** Whether an ERC-3009 nonce of the network's token was used (or cancelled). */
   authorizationUsed(payer: Address, nonce: Hex): Promise<boolean>
-  /** Whether escrow, collector and token all have code on this chain. */
-  codeExists(): Promise<boolean>
   simulate(call: Call, from?: Address): Promise<Simulation>
   /** See `revert.ts`. */
   decodeRevert(error: unknown): string | null
@@ -126,15 +127,14 @@ export function openEscrow(rpc: Rpc, network: NetworkTerms): Escrow {
     nativeBalance: async (address) => toBigInt(await rpc.send('eth_getBalance', [address, 'latest'])),
     events,
     head: async () => toHead(await rpc.send('eth_getBlockByNumber', ['latest', false])),
+    blockHash: async (number) => {
+      const block = (await rpc.send('eth_getBlockByNumber', [blockTag(number), false])) as {
+        hash: Hex
+      } | null
+      return block?.hash ?? null
+    },
     authorizationUsed: async (payer, nonce) =>
       toBigInt(await rpc.send('eth_call', authorizationState(network.asset, payer, nonce).params)) !== 0n,
-    codeExists: async () => {
-      const places = [network.escrow, network.collector, network.asset]
-      const codes = await rpc.batch(
-        places.map((place) => ({ method: 'eth_getCode', params: [place, 'latest'] })),
-      )
-      return codes.every((code) => hasCode(code))
-    },
     simulate,
     decodeRevert,
   }
@@ -155,8 +155,8 @@ export function toBigInt(result: unknown): bigint {
 
 /** The head out of an `eth_getBlockByNumber` result. */
 export function toHead(block: unknown): Head {
-  const { number, timestamp } = block as { number: string; timestamp: string }
-  return { number: Number(number), timestampSec: Number(timestamp) }
+  const { number, hash, timestamp } = block as { number: string; hash: Hex; timestamp: string }
+  return { number: Number(number), hash, timestampSec: Number(timestamp) }
 }
 
 /** What an `eth_call` reply says. */

@@ -10,9 +10,11 @@ import type { Log } from '../base/log.ts'
 import type { Address, Hex } from '../wire/hex.ts'
 import { openBroadcaster } from './broadcast.ts'
 import type { Call } from './calls.ts'
-import { watchConfirmation, type Mined } from './confirm.ts'
+import { look, watchConfirmation, type Mined } from './confirm.ts'
 import type { TxLog } from './events.ts'
-import { signedRow, type OutboxRow, type OutboxStore, type SignedRow } from './outbox-store.ts'
+import { loadSigned, type OutboxRow, type OutboxStore, type SignedRow } from './outbox-store.ts'
+import { openRepricer } from './reprice.ts'
+import { vouched } from './quorum.ts'
 import type { Rpc } from './rpc.ts'
 import { addressOfKey, prepareTransaction, signTransaction, type PreparedTransaction } from './transaction.ts'
 
@@ -21,6 +23,8 @@ export interface Intent extends Call {
   key: string
   /** What it is for, for people: `deposit`, `claim`, … */
   kind: string
+  /** The outcome counts at this depth instead of the outbox's; what a reorg undoes later, `recheck` finds. */
+  confirmations?: number
 }
 
 /**
@@ -43,8 +47,18 @@ export interface Outbox {
    * node takes the signed transaction, `store_unavailable`.
    */
   send(intent: Intent): Promise<TxOutcome>
-  /** Finishes all that an earlier process left: broadcasts the identical bytes, signs what was only intended. */
-  resume(): Promise<void>
+  /**
+   * Finishes all that has no outcome yet, or all of one kind: broadcasts the identical bytes, signs what was only
+   * intended. Throws when some outcome stays unknown.
+   */
+  resume(kind?: string): Promise<void>
+  /**
+   * Looks again whether a mined transaction is on the chain, and when it is not, hands the identical bytes out again
+   * and waits for them. Null for a key that was not mined. Throws as `send` does.
+   */
+  confirmAgain(key: string): Promise<TxOutcome | null>
+  /** `confirmAgain` for everything mined in this block or a later one: after a reorg, and at a start. */
+  recheck(fromBlock: number): Promise<void>
 }
 
 export interface OutboxOptions {
@@ -60,14 +74,17 @@ export interface OutboxOptions {
   log: Log
   /** How long one send waits for its outcome, in milliseconds. */
   deadlineMs?: number
+  /** How long a transaction may be next in line without being mined before it offers a higher fee, in milliseconds. */
+  patienceMs?: number
   /** Ends every wait when aborted. */
   signal?: AbortSignal
 }
 
 export function openOutbox(options: OutboxOptions): Outbox {
-  const { rpc, store, key, chainId, confirmations, now, log, deadlineMs = 60_000, signal } = options
+  const { rpc, store, key, chainId, now, log, deadlineMs = 60_000, patienceMs = 30_000, signal } = options
   const address = addressOfKey(key)
   const broadcaster = openBroadcaster({ rpc, store, log })
+  const reprice = openRepricer({ rpc, store, key, log })
   const inTurn = openTurns()
   const running = new Map<string, Promise<TxOutcome>>()
 
@@ -79,51 +96,61 @@ export function openOutbox(options: OutboxOptions): Outbox {
     return started
   }
 
-  async function intendAndFinish({ key: rowKey, kind, to, data }: Intent): Promise<TxOutcome> {
+  async function intendAndFinish(intent: Intent): Promise<TxOutcome> {
+    const { key: rowKey, kind, to, data, confirmations = options.confirmations } = intent
     await store.intend({ key: rowKey, kind, to, data, createdAtMs: now() })
     crashPoint('outbox.intended')
     const row = await store.outboxFind({ key: rowKey })
     if (!row) throw new OpenSeedError('internal_error', { message: `The outbox lost the row ${rowKey}.` })
-    return finish(row)
+    return finish(row, confirmations)
   }
 
-  async function finish(row: OutboxRow): Promise<TxOutcome> {
-    if (row.status === 'intended') return signAndSend(row)
-    if (row.status === 'signed') return settle(signedRow(row))
+  async function finish(row: OutboxRow, confirmations = options.confirmations): Promise<TxOutcome> {
+    if (row.status === 'intended') return signAndSend(row, confirmations)
+    if (row.status === 'signed') return settle(await loadSigned(store, row), confirmations)
     return storedOutcome(row)
   }
 
-  async function signAndSend(row: OutboxRow): Promise<TxOutcome> {
+  async function signAndSend(row: OutboxRow, confirmations: number): Promise<TxOutcome> {
     const prepared = await prepareTransaction(rpc, address, row)
     if (prepared.kind !== 'ready') return drop(row, prepared.reason, prepared.error)
-    return settle(await inTurn(() => signNext(row, prepared.transaction)))
+    return settle(await inTurn(() => signNext(row, prepared.transaction)), confirmations)
   }
 
   // One at a time: two signatures must not take the same nonce, and a nonce is taken when its commit is.
   async function signNext(row: OutboxRow, transaction: PreparedTransaction): Promise<SignedRow> {
-    const pending = Number(await rpc.send('eth_getTransactionCount', [address, 'pending'], signal))
+    const told = await rpc.all(async (source) =>
+      Number(await source.send('eth_getTransactionCount', [address, 'pending'], signal)),
+    )
+    const pending = vouched(told, rpc.needed(told.length)) ?? 0
     const highest = (await store.outboxMaxNonce()) ?? -1
     const nonce = Math.max(pending, highest + 1)
     const { raw, hash } = signTransaction({ ...transaction, nonce, chainId }, key)
     await store.outboxSigned({ key: row.key, nonce, raw, hash })
     crashPoint('outbox.signed')
-    return { ...row, status: 'signed', nonce, raw, hash }
+    return { ...row, status: 'signed', nonce, raw, hash, copies: [{ raw, hash }] }
   }
 
-  async function settle(row: SignedRow): Promise<TxOutcome> {
+  async function settle(signed: SignedRow, confirmations: number): Promise<TxOutcome> {
     const deadlineAtMs = performance.now() + deadlineMs
-    await inTurn(() => broadcaster.broadcast(row))
+    await inTurn(() => broadcaster.broadcast(signed))
     crashPoint('outbox.sent')
     const mined = await watchConfirmation({
       rpc,
       address,
-      row,
+      row: signed,
       confirmations,
       deadlineAtMs,
       signal,
-      rebroadcast: () => inTurn(() => broadcaster.broadcast(row, { again: true })),
+      patienceMs,
+      rebroadcast: (row) => inTurn(() => broadcaster.broadcast(row, { again: true })),
+      bump: async (row) => {
+        const bumped = await reprice(row)
+        if (bumped !== row) await inTurn(() => broadcaster.broadcast(bumped))
+        return bumped
+      },
     })
-    return record(row, mined)
+    return record(signed, mined)
   }
 
   async function record(row: SignedRow, mined: Mined): Promise<TxOutcome> {
@@ -131,12 +158,12 @@ export function openOutbox(options: OutboxOptions): Outbox {
     crashPoint('outbox.confirmed')
     const outcome: TxOutcome =
       mined.kind === 'succeeded'
-        ? { status: 'confirmed', hash: row.hash, block: mined.block, logs: mined.logs }
-        : { status: 'reverted', hash: row.hash, block: mined.block, reason: mined.reason }
-    const { hash: _, block, status, ...result } = outcome
+        ? { status: 'confirmed', hash: mined.hash, block: mined.block, logs: mined.logs }
+        : { status: 'reverted', hash: mined.hash, block: mined.block, reason: mined.reason }
+    const { block, status, ...result } = outcome
     await store.outboxDone({ key: row.key, status, block, result: JSON.stringify(result) })
     broadcaster.forget(row)
-    log.info({ kind: row.kind, key: row.key, hash: row.hash, status, block }, 'transaction mined')
+    log.info({ kind: row.kind, key: row.key, hash: mined.hash, status, block }, 'transaction mined')
     return outcome
   }
 
@@ -152,21 +179,50 @@ export function openOutbox(options: OutboxOptions): Outbox {
     return { status: 'refused', reason }
   }
 
-  async function resume(): Promise<void> {
-    const rows = await store.outboxPending()
+  async function resume(kind?: string): Promise<void> {
+    const rows = (await store.outboxPending()).filter((row) => kind === undefined || row.kind === kind)
     // Signed rows first and by nonce: a later nonce is not mined before an earlier one.
     const ordered = rows.toSorted((a, b) => (a.nonce ?? Infinity) - (b.nonce ?? Infinity))
-    const results = await Promise.allSettled(ordered.map((row) => once(row.key, () => finish(row))))
-    const failed = results.find((result) => result.status === 'rejected')
-    if (failed) throw failed.reason
+    await allOf(ordered.map((row) => once(row.key, () => finish(row))))
   }
 
-  return { address, send: (intent) => once(intent.key, () => intendAndFinish(intent)), resume }
+  async function confirmAgain(rowKey: string): Promise<TxOutcome | null> {
+    const row = await store.outboxFind({ key: rowKey })
+    if (row === null || (row.status !== 'confirmed' && row.status !== 'reverted')) return null
+    return once(rowKey, () => lookAgain(row))
+  }
+
+  async function lookAgain(row: OutboxRow): Promise<TxOutcome> {
+    const signed = await loadSigned(store, row)
+    const sight = await look({ rpc, address, confirmations: 1, signal }, signed)
+    if (sight.kind === 'mined') return storedOutcome(row)
+    log.warn({ kind: row.kind, key: row.key, hash: row.hash }, 'a mined transaction is gone from the chain')
+    if (!(await store.outboxReopen({ key: row.key }))) return storedOutcome(row)
+    crashPoint('outbox.reopened')
+    return settle({ ...signed, status: 'signed', block: null, result: null }, options.confirmations)
+  }
+
+  async function recheck(fromBlock: number): Promise<void> {
+    const rows = await store.outboxMinedSince({ block: fromBlock })
+    await allOf(rows.map((row) => once(row.key, () => lookAgain(row))))
+  }
+
+  const send = (intent: Intent) => once(intent.key, () => intendAndFinish(intent))
+  return { address, send, resume, confirmAgain, recheck }
+}
+
+/** Waits for all of them, and then fails as the first one did that failed. */
+async function allOf(work: readonly Promise<unknown>[]): Promise<void> {
+  const results = await Promise.allSettled(work)
+  const failed = results.find((result) => result.status === 'rejected')
+  if (failed) throw failed.reason
 }
 
 function storedOutcome(row: OutboxRow): TxOutcome {
-  const result = JSON.parse(row.result ?? '{}') as { logs?: TxLog[]; reason?: string | null }
-  const place = { hash: row.hash ?? '0x', block: row.block ?? 0 } satisfies { hash: Hex; block: number }
+  const result = JSON.parse(row.result ?? '{}') as { hash?: Hex; logs?: TxLog[]; reason?: string | null }
+  // Which of its copies was mined stands in the result.
+  const hash: Hex = result.hash ?? row.hash ?? '0x'
+  const place = { hash, block: row.block ?? 0 }
   if (row.status === 'confirmed') return { status: 'confirmed', ...place, logs: result.logs ?? [] }
   if (row.status === 'reverted') return { status: 'reverted', ...place, reason: result.reason ?? null }
   return { status: 'refused', reason: result.reason ?? 'dropped' }

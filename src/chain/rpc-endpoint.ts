@@ -37,7 +37,9 @@ export function openEndpoint(url: string, timeoutMs: number): Endpoint {
       const text = await reply.body.text()
       const parsed = parseJson(text)
       // Some nodes answer a refused call with an HTTP error and a JSON-RPC body that says why.
-      if (reply.statusCode >= 300 && !hasErrorBody(parsed)) throw failed(`HTTP ${reply.statusCode}`)
+      const isLimited = reply.statusCode === 429
+      if (isLimited || (reply.statusCode >= 300 && !hasErrorBody(parsed)))
+        throw failed(`HTTP ${reply.statusCode}`)
       if (parsed === undefined) throw failed('the reply is not JSON')
       return parsed
     } catch (thrown) {

@@ -5,6 +5,7 @@ import { openRunIo } from './long-running.ts'
 import type { PasswordOptions } from './password.ts'
 import {
   addSettingOptions,
+  bootstrapOption,
   flagValuesOf,
   logOption,
   registryOption,
@@ -13,12 +14,33 @@ import {
 } from './setting-options.ts'
 
 export const buyOptions: readonly SettingOption[] = [
-  { flags: '--seller <url>', key: 'buy.sellers', meaning: 'base URL of a seller (repeatable)', repeat: true },
+  {
+    flags: '--seller <address>',
+    key: 'buy.sellers',
+    meaning: 'a seller: its base URL, or openseed:// and its peer id (repeatable)',
+    repeat: true,
+  },
   registryOption,
+  bootstrapOption,
+  {
+    flags: '--trustless',
+    key: 'buy.trustless',
+    meaning: 'look sellers up in the DHT although registries answer',
+  },
+  {
+    flags: '--lan',
+    key: 'p2p.lan',
+    meaning: 'find sellers on the local network too; needs --allow-private',
+  },
   {
     flags: '--allow-private',
     key: 'buy.allow_private',
-    meaning: 'take sellers in private networks from registries too',
+    meaning: 'go to sellers in private networks although strangers name them',
+  },
+  {
+    flags: '--allow-plain-http',
+    key: 'buy.allow_plain_http',
+    meaning: 'go to http sellers without TLS although strangers name them',
   },
   {
     flags: '--port <port>',
@@ -63,6 +85,7 @@ async function runBuyer(context: Context, given: PasswordOptions): Promise<void>
         `At most ${formatUsd(maxPerRequest)} a request, ${formatUsd(maxDepositPerSeller)} deposited per seller, ${formatUsd(maxPerDay)} a day.`,
         ...facts.sellers.map(({ url, models }) => `Seller ${url}: ${models.join(', ') || 'no models yet'}`),
         ...facts.registries.map((registry) => `Sellers are found through ${registry}`),
+        ...(facts.bootstrap > 0 ? [`Sellers are found in the DHT through ${facts.bootstrap} servers`] : []),
         '',
         `Base URL: ${print.strong(facts.baseUrl)}`,
         `  export OPENAI_BASE_URL=${facts.baseUrl} OPENAI_API_KEY=openseed`,

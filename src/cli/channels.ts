@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import type { ChannelView } from '../node/channel-tools.ts'
+import { addSweep } from './channels-sweep.ts'
 import { confirm, type Context, type OpenContext } from './context.ts'
 import { openRunIo } from './long-running.ts'
 import type { PasswordOptions } from './password.ts'
@@ -41,6 +42,7 @@ export function addChannels(program: Command, open: OpenContext): void {
     .option('--finalize', 'the second step')
     .option(...passwordStdin)
     .action((id: string, given: MoveOptions) => withdrawOne(open(), id, given))
+  addSweep(channels, open)
 }
 
 async function listAll(context: Context): Promise<void> {

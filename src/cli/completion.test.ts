@@ -21,7 +21,7 @@ async function completeInBash(words: string[]): Promise<string[]> {
 
 test.runIf(process.platform !== 'win32')('bash completes commands, what they take, and flags', async () => {
   expect(await completeInBash(['wal'])).toEqual(['wallet'])
-  expect(await completeInBash(['wallet', 'ex'])).toEqual(['export'])
+  expect(await completeInBash(['wallet', 'ex'])).toEqual(['explain', 'export'])
   expect(await completeInBash(['--json', 'wallet', 'export', 'buyer'])).toEqual(['buyer-authorizer'])
   expect(await completeInBash(['wallet', 'import', '--pass'])).toEqual(['--password-stdin'])
   expect(await completeInBash(['wallet', 'import', '--j'])).toEqual(['--json'])

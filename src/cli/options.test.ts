@@ -3,9 +3,10 @@ import { settingKeys } from '../config/settings.ts'
 import { buyOptions } from './buy.ts'
 import { registryOptions } from './registry.ts'
 import { sellFlags, sellOptions } from './sell.ts'
+import { watchOptions } from './watch.ts'
 
 test('every option stands for a setting that exists', () => {
-  for (const { key } of [...sellOptions, ...buyOptions, ...registryOptions])
+  for (const { key } of [...sellOptions, ...buyOptions, ...registryOptions, ...watchOptions])
     expect(settingKeys).toContain(key)
 })
 

@@ -5,11 +5,15 @@ import { addChannels } from './channels.ts'
 import { addCompletion } from './completion.ts'
 import { addConfig } from './config.ts'
 import { addDemo } from './demo.ts'
+import { addDoctor } from './doctor.ts'
+import { addIdentity } from './identity.ts'
 import { openContext, type Context, type GlobalFlags, type OpenContext } from './context.ts'
 import type { Io } from './io.ts'
+import { addReceipts } from './receipts.ts'
 import { addSearch } from './search.ts'
 import { addRegistry } from './registry.ts'
 import { addSell } from './sell.ts'
+import { addWatch, addWatchers } from './watch.ts'
 import { addVersion, description, version } from './version.ts'
 import { addWallet } from './wallet.ts'
 
@@ -47,10 +51,15 @@ export function buildProgram(io: Io): Program {
   for (const add of [
     addBuy,
     addSell,
+    addWatch,
+    addWatchers,
     addRegistry,
     addSearch,
     addChannels,
+    addReceipts,
     addWallet,
+    addIdentity,
+    addDoctor,
     addDemo,
     addConfig,
     addVersion,

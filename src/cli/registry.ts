@@ -4,6 +4,7 @@ import type { Context, OpenContext } from './context.ts'
 import { openRunLog } from './long-running.ts'
 import {
   addSettingOptions,
+  bootstrapOption,
   flagValuesOf,
   logOption,
   rpcOption,
@@ -24,17 +25,23 @@ export const registryOptions: readonly SettingOption[] = [
     repeat: true,
   },
   {
-    flags: '--dht-listen <multiaddr>',
-    key: 'registry.dht_listen',
-    meaning: 'serve the DHT here, such as /ip4/0.0.0.0/tcp/8405 (repeatable)',
+    flags: '--public-url <url>',
+    key: 'registry.public_url',
+    meaning: 'where others reach this registry, as it tells them',
+  },
+  {
+    flags: '--p2p-listen <multiaddr>',
+    key: 'registry.p2p_listen',
+    meaning: 'serve the DHT and relay here, /ip4/0.0.0.0/tcp/8406 by default (repeatable)',
     repeat: true,
   },
   {
-    flags: '--dht-bootstrap <multiaddr>',
-    key: 'registry.dht_bootstrap',
-    meaning: 'a DHT server to begin with (repeatable)',
+    flags: '--p2p-announce <multiaddr>',
+    key: 'registry.p2p_announce',
+    meaning: 'tell others this address instead (repeatable)',
     repeat: true,
   },
+  bootstrapOption,
   {
     flags: '--allow-private',
     key: 'registry.allow_private',
@@ -72,7 +79,7 @@ async function run(context: Context, given: Record<string, unknown>): Promise<vo
       [
         `Listing sellers of ${facts.network} at ${print.strong(facts.url)} as ${facts.peer}.`,
         ...facts.peers.map((url) => `Exchanging news with ${url}`),
-        ...facts.dht.map((addr) => `DHT server: ${addr}`),
+        ...facts.dht.map((addr) => `DHT server and relay: ${addr}`),
         '',
         `Sellers announce themselves with: openseed sell --registry ${facts.url}`,
         `Buyers find them with: openseed buy --registry ${facts.url}`,

@@ -2,9 +2,11 @@
 import { asOpenSeedError, hasCode } from '../base/errors.ts'
 import type { Config } from '../config/config.ts'
 import type { FirstTokenTarget } from '../node/first-token.ts'
-import type { Probe, SearchTools } from '../node/search-tools.ts'
+import type { SearchTools } from '../node/search-tools.ts'
+import type { Probe } from '../node/seller-trip.ts'
 import type { Field } from '../search/fields.ts'
 import type { Evidence, Listing, Row } from '../search/listing.ts'
+import { peerAddress } from '../wire/seller-address.ts'
 import { confirm, type Context } from './context.ts'
 import { isPasswordGiven, readPassword, type PasswordOptions } from './password.ts'
 
@@ -32,7 +34,9 @@ export async function probeRows(
   const sellers = [...new Map(rows.map(({ listing }) => [listing.record.peer, listing])).values()]
   const probes = await tools.probe(sellers.slice(0, mostProbed))
   const evidence = new Map<string, Partial<Evidence>>(
-    [...probes].map(([peer, { rttMs }]) => [peer, { rttMs }]),
+    [...probes].flatMap(([peer, probe]) =>
+      probe.outcome === 'measured' ? [[peer, { rttMs: probe.rttMs, path: probe.path }] as const] : [],
+    ),
   )
   noteFailures(context, [...probes.values()])
   const reached = rows.filter(({ listing }) => probes.get(listing.record.peer)?.outcome === 'measured')
@@ -70,8 +74,10 @@ async function firstTokens(
   const targets = new Map<string, FirstTokenTarget>()
   for (const { listing, model } of reached) {
     const { peer, body } = listing.record
-    if (body.url !== null && model !== null && !targets.has(peer))
-      targets.set(peer, { url: body.url, model: model.id })
+    // As a buyer names it: another name would be another channel, with a deposit of its own.
+    const seller = body.addrs.length > 0 ? peerAddress(peer) : body.url
+    if (seller !== null && model !== null && !targets.has(peer))
+      targets.set(peer, { seller, model: model.id })
   }
   const measured = new Map<string, number>()
   if (targets.size === 0) return measured
@@ -104,7 +110,7 @@ async function firstTokens(
       measured.set(peer, await measureFirstToken(config, payIo, target))
     } catch (error) {
       io.signal.throwIfAborted()
-      print.note(`No first token of ${target.url}: ${asOpenSeedError(error).message}`)
+      print.note(`No first token of ${target.seller}: ${asOpenSeedError(error).message}`)
     }
   }
   return measured

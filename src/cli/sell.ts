@@ -7,6 +7,7 @@ import { openRunIo } from './long-running.ts'
 import type { PasswordOptions } from './password.ts'
 import {
   addSettingOptions,
+  bootstrapOption,
   flagValuesOf,
   logOption,
   registryOption,
@@ -52,6 +53,19 @@ export const sellOptions: readonly SettingOption[] = [
     meaning: 'the URL under which buyers reach this seller',
   },
   registryOption,
+  {
+    flags: '--p2p-listen <multiaddr>',
+    key: 'sell.p2p_listen',
+    meaning: 'where other nodes connect, /ip4/0.0.0.0/tcp/8405 by default; none switches it off (repeatable)',
+    repeat: true,
+  },
+  {
+    flags: '--p2p-announce <multiaddr>',
+    key: 'sell.p2p_announce',
+    meaning: 'tell others this address instead, as behind a router that passes a port on (repeatable)',
+    repeat: true,
+  },
+  bootstrapOption,
   { flags: '--region <name>', key: 'sell.region', meaning: 'where this seller is, as announced' },
   {
     flags: '--take-over',
@@ -106,6 +120,9 @@ async function runSeller(context: Context, given: PasswordOptions): Promise<void
               `Announced to ${facts.registries.join(', ')}. Buyers start with: openseed buy --registry ${facts.registries[0]}`,
             ]
           : [`Buyers start with: openseed buy --seller ${facts.url}`]),
+        ...(facts.peer === null
+          ? []
+          : [`As ${facts.peer}. How buyers reach it from outside: openseed doctor net`]),
       ].join('\n')
     })
   await runSell(config, await openRunIo(context, config, given, ready))

@@ -48,6 +48,14 @@ export const registryOption: SettingOption = {
   repeat: true,
 }
 
+/** For every node that others meet. */
+export const bootstrapOption: SettingOption = {
+  flags: '--bootstrap <multiaddr>',
+  key: 'p2p.bootstrap',
+  meaning: 'a DHT server or relay to begin with, with its /p2p/ part (repeatable)',
+  repeat: true,
+}
+
 export const logOption: SettingOption = {
   flags: '--log-level <level>',
   key: 'log_level',

@@ -6,12 +6,18 @@ import type { Address } from '../wire/hex.ts'
 import { confirm, type Context, type OpenContext } from './context.ts'
 import { readAll } from './io.ts'
 import type { PasswordOptions } from './password.ts'
+import { addSettingOptions, flagValuesOf, rpcOption, type SettingOption } from './setting-options.ts'
+import { addExplain } from './wallet-explain.ts'
 
 const purposes: Record<KeyName, string> = {
   payer: 'pays for deposits: send USDC here',
   'buyer-authorizer': 'signs what each request may cost',
   'seller-authorizer': 'signs offers and receipts, pays gas: a seller sends a little ETH here',
 }
+const bindOptions: readonly SettingOption[] = [
+  { flags: '--pay-to <address>', key: 'sell.pay_to', meaning: 'the wallet that earnings are paid to' },
+  rpcOption,
+]
 const passwordStdin = ['--password-stdin', 'read the password from the first line of stdin'] as const
 
 export function addWallet(program: Command, open: OpenContext): void {
@@ -35,6 +41,7 @@ export function addWallet(program: Command, open: OpenContext): void {
     .command('show', { isDefault: true })
     .description('show the addresses; needs no password')
     .action(() => showWallet(open()))
+  addExplain(wallet, open)
   wallet
     .command('export')
     .description('print a secret key, after a confirmation')
@@ -46,6 +53,15 @@ export function addWallet(program: Command, open: OpenContext): void {
     )
     .option(...passwordStdin)
     .action((key: KeyName, options: ExportOptions) => exportKey(open(), key, options))
+  const bind = wallet
+    .command('bind')
+    .description(
+      'have a payout wallet whose key is elsewhere sign for the seller: prints what, takes the signature',
+    )
+  addSettingOptions(bind, bindOptions)
+  bind
+    .option('--import <signature>', 'what the wallet signed: in hex, or a file')
+    .action((options: BindOptions) => bindWallet(open(), options))
 }
 
 async function createWallet(context: Context, options: PasswordOptions): Promise<void> {
@@ -108,6 +124,29 @@ async function exportKey(context: Context, name: KeyName, options: ExportOptions
   const { readPassword } = await import('./password.ts')
   const { [name]: key } = await keystore.unlock([name], await readPassword(context, options))
   context.print.answer({ name, address: key.address, privateKey: key.privateKey }, () => key.privateKey)
+}
+
+interface BindOptions {
+  import?: string
+}
+
+async function bindWallet(context: Context, options: BindOptions): Promise<void> {
+  const config = await context.loadConfig(flagValuesOf({ ...options }, bindOptions))
+  const { importBinding, prepareBinding } = await import('../node/bind-wallet.ts')
+  const { checksummed } = await import('../wire/hex.ts')
+  const { print } = context
+  const day = (atSec: number) => new Date(atSec * 1000).toISOString().slice(0, 10)
+  if (options.import !== undefined) {
+    const { peer, payTo, notAfterSec } = await importBinding(config, options.import, Date.now())
+    const bound = { peer, payTo: checksummed(payTo), untilSec: notAfterSec }
+    print.answer(bound, () => `${bound.payTo} vouches for ${peer} until ${day(notAfterSec)}.`)
+    return
+  }
+  const wanted = await prepareBinding(config, Date.now())
+  print.note(
+    `Let ${wanted.payTo} sign this (eth_signTypedData_v4), then: openseed wallet bind --import SIGNATURE\nIt says that the wallet is paid by node ${wanted.peer} until ${day(wanted.untilSec)}, and moves no money.`,
+  )
+  print.answer(wanted, () => JSON.stringify(wanted.typedData, null, 2))
 }
 
 async function openWallet(context: Context) {

@@ -174,3 +174,28 @@ test('sellers in private networks are taken on the local chain, and elsewhere on
   )
   expect(() => load({ OPENSEED_BUY_ALLOW_PRIVATE: 'perhaps' })).toThrow('true or false')
 })
+
+const peer = '12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp'
+
+test('sellers and registries take connections of peers unless told not to; buyers need none', () => {
+  const { p2p, buy, sell, registry } = load()
+  expect(p2p).toEqual({ bootstrap: [], portMapping: true, punch: true, lan: false })
+  expect(sell.p2pListen).toEqual(['/ip4/0.0.0.0/tcp/8405'])
+  expect(registry.p2pListen).toEqual(['/ip4/0.0.0.0/tcp/8406'])
+  expect(buy).toMatchObject({ p2pListen: [], allowPlainHttp: false, trustless: false })
+})
+
+test('an empty list of addresses is an empty array in the file and the word none elsewhere', async () => {
+  expect(load({ OPENSEED_SELL_P2P_LISTEN: 'none' }).sell.p2pListen).toEqual([])
+  const flags = { 'sell.p2p_listen': { flag: '--p2p-listen', value: ['none'] } }
+  expect(load({}, flags).sell.p2pListen).toEqual([])
+  await writeToml('[sell]\np2p_listen = []\np2p_announce = ["/dns4/seller.example/tcp/8405"]\n')
+  expect(load().sell).toMatchObject({ p2pListen: [], p2pAnnounce: ['/dns4/seller.example/tcp/8405'] })
+})
+
+test('a node to begin with is named with its peer', () => {
+  const addr = `/dns4/registry.example/tcp/8406/p2p/${peer}`
+  expect(load({ OPENSEED_P2P_BOOTSTRAP: addr }).p2p.bootstrap).toEqual([addr])
+  expect(() => load({ OPENSEED_P2P_BOOTSTRAP: '/ip4/9.9.9.9/tcp/8406' })).toThrow('with its peer')
+  expect(() => load({ OPENSEED_SELL_P2P_LISTEN: '8405' })).toThrow('a TCP multiaddr')
+})

@@ -7,7 +7,8 @@ import { envName, type Env } from './env.ts'
 import { networks, type NetworkPreset } from './networks.ts'
 import { isTable } from './parse-setting.ts'
 import { openBasePaths, pathsOf, type Paths } from './paths.ts'
-import { settingKeys, settings, type Setting } from './settings.ts'
+import type { Setting } from './setting-shapes.ts'
+import { settingKeys, settings } from './settings.ts'
 import { nearest } from '../base/nearest.ts'
 
 /** What the command line says, by the setting's key, with the flag that said it. */
@@ -44,17 +45,29 @@ export function loadConfig(env: Env, flags: FlagValues = {}, homeFlag?: string) 
   const config = {
     network,
     paths,
+    rpcQuorum: read(settings.rpcQuorum),
+    escrowCodeHash: read(settings.escrowCodeHash),
     logLevel: read(settings.logLevel),
     registries: read(settings.registries),
+    p2p: {
+      bootstrap: read(settings.p2pBootstrap),
+      portMapping: read(settings.p2pPortMapping),
+      punch: read(settings.p2pPunch),
+      lan: read(settings.p2pLan),
+    },
     buy: {
       port: read(settings.buyPort),
       sellers: read(settings.buySellers),
       allowPrivate: read(settings.buyAllowPrivate) ?? network.name === 'local',
+      p2pListen: read(settings.buyP2pListen),
+      allowPlainHttp: read(settings.buyAllowPlainHttp),
+      trustless: read(settings.buyTrustless),
       maxPerRequest: read(settings.buyMaxPerRequest),
       maxDepositPerSeller: read(settings.buyMaxDeposit),
       maxPerDay: read(settings.buyMaxPerDay),
       maxExposure: read(settings.buyMaxExposure),
       maxUnresolved: read(settings.buyMaxUnresolved),
+      allowV1: read(settings.buyAllowV1),
       maxBodyBytes: read(settings.buyMaxBody),
       firstByteTimeoutSec: read(settings.buyFirstByte),
       idleTimeoutSec: read(settings.buyIdle),
@@ -70,22 +83,34 @@ export function loadConfig(env: Env, flags: FlagValues = {}, homeFlag?: string) 
       maxConcurrency: read(settings.sellMaxConcurrency),
       payTo: read(settings.sellPayTo),
       publicUrl: read(settings.sellPublicUrl),
+      p2pListen: read(settings.sellP2pListen),
+      p2pAnnounce: read(settings.sellP2pAnnounce),
       announce: read(settings.sellAnnounce),
       takeOver: read(settings.sellTakeOver),
       region: read(settings.sellRegion),
       withdrawDelaySec: read(settings.sellWithdrawDelay),
       minDeposit: read(settings.sellMinDeposit),
+      leastExact: read(settings.sellExact) ? read(settings.sellMinExact) : null,
       claimIntervalSec: read(settings.sellClaimInterval),
       claimThreshold: read(settings.sellClaimThreshold),
+      claimProfit: read(settings.sellClaimProfit),
+      claimGas: read(settings.sellClaimGas),
+      coinPrice: read(settings.sellCoinPrice) ?? network.coinPrice,
       maxBodyBytes: read(settings.sellMaxBody),
       firstByteTimeoutSec: read(settings.sellFirstByte),
       idleTimeoutSec: read(settings.sellIdle),
     },
+    watch: {
+      sellers: read(settings.watchSellers),
+      headStartSec: read(settings.watchHeadStart),
+    },
     registry: {
       listen: read(settings.registryListen),
       peers: read(settings.registryPeers),
-      dhtListen: read(settings.registryDhtListen),
-      dhtBootstrap: read(settings.registryDhtBootstrap),
+      publicUrl: read(settings.registryPublicUrl),
+      probe: read(settings.registryProbe),
+      p2pListen: read(settings.registryP2pListen),
+      p2pAnnounce: read(settings.registryP2pAnnounce),
       allowPrivate: read(settings.registryAllowPrivate) ?? network.name === 'local',
       requestsPerSec: read(settings.registryRequestRate),
       trustForwarded: read(settings.registryTrustForwarded),
@@ -94,7 +119,8 @@ export function loadConfig(env: Env, flags: FlagValues = {}, homeFlag?: string) 
     lines,
   }
   checkDepositLimit(network, config.buy.maxDepositPerSeller)
-  for (const part of [paths, config.buy, config.sell, config.registry, lines]) Object.freeze(part)
+  for (const part of [paths, config.p2p, config.buy, config.sell, config.watch, config.registry, lines])
+    Object.freeze(part)
   return Object.freeze(config)
 }
 

@@ -20,6 +20,8 @@ export interface NetworkPreset {
   terms: NetworkTerms
   rpcUrls: readonly string[]
   confirmation: ConfirmationPolicy
+  /** Roughly what a whole coin that gas is paid in is worth; 0 on test networks, where it is worth nothing. */
+  coinPrice: Usdc
   /** The highest `buy.max_deposit_per_seller` that is accepted; null for no limit. */
   depositLimit: Usdc | null
 }
@@ -38,6 +40,7 @@ const base: NetworkPreset = {
   },
   rpcUrls: ['https://mainnet.base.org'],
   confirmation: { depth: 12, depositConfirmations: 2, maxHeadAgeSec: 120 },
+  coinPrice: 4_000_000_000n,
   depositLimit: 50_000_000n,
 }
 
@@ -57,6 +60,7 @@ const baseSepolia: NetworkPreset = {
   },
   rpcUrls: ['https://sepolia.base.org'],
   confirmation: { depth: 3, depositConfirmations: 1, maxHeadAgeSec: 120 },
+  coinPrice: 0n,
   depositLimit: null,
 }
 
@@ -67,6 +71,7 @@ const local: NetworkPreset = {
   terms: { ...baseSepolia.terms, chainId: 31337, caip2: 'eip155:31337' },
   rpcUrls: ['http://127.0.0.1:8545'],
   confirmation: { depth: 1, depositConfirmations: 1, maxHeadAgeSec: null },
+  coinPrice: 0n,
   depositLimit: null,
 }
 

@@ -1,7 +1,8 @@
 /** How the text of a flag, a variable or the file becomes a value. A refusal says what is wanted; config.ts adds where it stood. */
 import { OpenSeedError } from '../base/errors.ts'
 import { parseUsd, type Usdc } from '../wire/amount.ts'
-import { asAddress, type Address } from '../wire/hex.ts'
+import { asAddress, asHex32, type Address, type Hex } from '../wire/hex.ts'
+import { peerAddress, peerOfAddress } from '../wire/seller-address.ts'
 
 export interface ListenAddress {
   host: string
@@ -56,6 +57,17 @@ export function httpUrl(input: unknown): string {
   throw unusable('an http:// or https:// URL')
 }
 
+/** A seller's base URL, or its peer id as `openseed://`. */
+export function sellerAddress(input: unknown): string {
+  const peer = typeof input === 'string' ? peerOfAddress(input) : null
+  if (peer !== null) return peerAddress(peer)
+  try {
+    return httpUrl(input)
+  } catch {
+    throw unusable('an http:// or https:// URL, or openseed:// and a peer id')
+  }
+}
+
 /** A registry's URL, or a domain whose DNS names registries. */
 export function registryName(input: unknown): string {
   if (typeof input === 'string' && /^(?:[a-z0-9-]{1,63}\.)+[a-z]{2,63}$/i.test(input))
@@ -67,13 +79,23 @@ export function registryName(input: unknown): string {
   }
 }
 
+const multiaddrForm = /^\/(?:ip4|ip6|dns|dns4|dns6)\/[^/\s]+\/tcp\/\d{1,5}(\/p2p\/[1-9A-HJ-NP-Za-km-z]+)?$/
+
 export function multiaddrText(input: unknown): string {
-  if (
-    typeof input === 'string' &&
-    /^\/(?:ip4|ip6|dns|dns4|dns6)\/[^/\s]+\/tcp\/\d{1,5}(?:\/p2p\/[1-9A-HJ-NP-Za-km-z]+)?$/.test(input)
-  )
-    return input
+  if (typeof input === 'string' && multiaddrForm.test(input)) return input
   throw unusable('a TCP multiaddr such as /ip4/192.0.2.1/tcp/8405')
+}
+
+/** A multiaddr that says who is met there. */
+export function peerMultiaddr(input: unknown): string {
+  if (typeof input === 'string' && multiaddrForm.exec(input)?.[1] !== undefined) return input
+  throw unusable('a multiaddr with its peer, such as /dns4/registry.example/tcp/8406/p2p/12D3KooW…')
+}
+
+/** A list as others are; the word `none` for an empty one, which neither a flag nor a variable could say. */
+export function multiaddrList(parse: (input: unknown) => string): (input: unknown) => readonly string[] {
+  const parseList = listOf(parse)
+  return (input) => (String(input) === 'none' ? [] : parseList(input))
 }
 
 export function boolean(input: unknown): boolean {
@@ -96,6 +118,14 @@ export function address(input: unknown): Address {
     return asAddress(input)
   } catch {
     throw unusable('an address: 0x and 40 hex digits')
+  }
+}
+
+export function hash32(input: unknown): Hex {
+  try {
+    return asHex32(input)
+  } catch {
+    throw unusable('a hash: 0x and 64 hex digits')
   }
 }
 

@@ -10,6 +10,7 @@ export interface Paths {
   buyer: string
   seller: string
   registry: string
+  tower: string
 }
 
 /** Where things lie, before the network is known. */
@@ -54,5 +55,6 @@ export function pathsOf(base: BasePaths, networkName: string): Paths {
     buyer: join(base.state, 'buyer', networkName),
     seller: join(base.state, 'seller', networkName),
     registry: join(base.state, 'registry', networkName),
+    tower: join(base.state, 'tower', networkName),
   }
 }

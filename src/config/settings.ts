@@ -1,65 +1,27 @@
 /** The one list of settings: what can be set, what it means, what it is when nobody says. */
 import type { LogLevel } from '../base/log.ts'
-import { formatUsd, type Usdc } from '../wire/amount.ts'
-import { checksummed, type Address } from '../wire/hex.ts'
+import type { Usdc } from '../wire/amount.ts'
+import type { Address, Hex } from '../wire/hex.ts'
 import { networkNames, type NetworkName } from './networks.ts'
+import { hash32, oneOf, text, type ListenAddress, type ModelTerms } from './parse-setting.ts'
 import {
-  address,
-  boolean,
-  httpUrl,
-  integer,
-  listenAddress,
-  listOf,
-  modelTable,
-  oneOf,
-  multiaddrText,
-  registryName,
-  text,
-  usd,
-  type ListenAddress,
-  type ModelTerms,
-} from './parse-setting.ts'
-
-export interface Setting<T> {
-  key: string
-  meaning: string
-  fallback: T
-  parse(input: unknown): T
-  /** How `openseed config list` shows it; secrets are masked here. */
-  show(value: T): string
-  /** Tables come from the file and from flags only. */
-  noVariable?: true
-}
-
-type Shape<T> = Pick<Setting<T>, 'parse' | 'show'>
-
-const optional = <T>({ parse, show }: Shape<T>): Shape<T | null> => ({
-  parse,
-  show: (value) => (value === null ? '' : show(value)),
-})
-const list = <T>({ parse, show }: Shape<T>): Shape<readonly T[]> => ({
-  parse: listOf(parse),
-  show: (values) => values.map(show).join(', '),
-})
-const count = (min: number, max: number): Shape<number> => ({ parse: integer(min, max), show: String })
-const money: Shape<Usdc> = { parse: usd, show: formatUsd }
-const url: Shape<string> = { parse: httpUrl, show: maskUrl }
-const flag: Shape<boolean> = { parse: boolean, show: String }
-const multiaddr: Shape<string> = { parse: multiaddrText, show: (addr) => addr }
-const registry: Shape<string> = {
-  parse: registryName,
-  show: (value) => (value.includes('://') ? maskUrl(value) : value),
-}
-const secret: Shape<string> = { parse: text, show: () => '********' }
-const wallet: Shape<Address> = { parse: address, show: checksummed }
-const listen: Shape<ListenAddress> = {
-  parse: listenAddress,
-  show: ({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`,
-}
-const models: Shape<Readonly<Record<string, ModelTerms>>> = {
-  parse: modelTable,
-  show: (table) => Object.keys(table).join(', '),
-}
+  count,
+  flag,
+  list,
+  listen,
+  models,
+  money,
+  multiaddrs,
+  optional,
+  peers,
+  registry,
+  secret,
+  seller,
+  url,
+  wallet,
+  type Setting,
+  type Shape,
+} from './setting-shapes.ts'
 
 const setting = <T>(
   key: string,
@@ -86,6 +48,18 @@ export const settings = {
     [],
     "RPC endpoints, tried in order; empty means the network's public one.",
   ),
+  rpcQuorum: setting<number | null>(
+    'rpc_quorum',
+    optional(count(1, 100)),
+    null,
+    'How many RPCs must agree about money; empty means all but one, and never one alone of several.',
+  ),
+  escrowCodeHash: setting<Hex | null>(
+    'escrow_code_hash',
+    optional({ parse: hash32, show: (hash) => hash }),
+    null,
+    "keccak256 of the escrow's code, checked at a start; empty means the RPCs are held against each other.",
+  ),
   logLevel: setting<LogLevel>(
     'log_level',
     { parse: oneOf(logLevels), show: (level) => level },
@@ -98,18 +72,60 @@ export const settings = {
     [],
     'Registries that sellers announce themselves to and buyers ask; a domain stands for those its DNS names.',
   ),
+  p2pBootstrap: setting<readonly string[]>(
+    'p2p.bootstrap',
+    peers,
+    [],
+    'Multiaddrs of DHT servers and relays, each with its /p2p/ part, for who knows no registry.',
+  ),
+  p2pPortMapping: setting(
+    'p2p.port_mapping',
+    flag,
+    true,
+    'Whether the router is asked to pass the peer-to-peer port on (UPnP, NAT-PMP).',
+  ),
+  p2pPunch: setting(
+    'p2p.punch',
+    flag,
+    true,
+    'Whether relayed connections may become direct; the other side then learns the address of this machine.',
+  ),
+  p2pLan: setting(
+    'p2p.lan',
+    flag,
+    false,
+    'Whether nodes in the same local network tell each other that they are there.',
+  ),
   buyPort: setting('buy.port', count(0, 65_535), 8402, 'Port of the local API; 0 takes any free one.'),
   buySellers: setting<readonly string[]>(
     'buy.sellers',
-    list(url),
+    list(seller),
     [],
-    'Base URLs of the sellers to buy from.',
+    'Sellers to buy from: base URLs, also of other x402 servers, or openseed:// with a peer id.',
   ),
   buyAllowPrivate: setting<boolean | null>(
     'buy.allow_private',
     optional(flag),
     null,
     'Whether registries may name sellers in private networks; empty means on the local chain only.',
+  ),
+  buyP2pListen: setting<readonly string[]>(
+    'buy.p2p_listen',
+    multiaddrs,
+    [],
+    'Multiaddrs on which a buyer takes connections of other nodes; it needs none to buy.',
+  ),
+  buyAllowPlainHttp: setting(
+    'buy.allow_plain_http',
+    flag,
+    false,
+    'Whether announced sellers may be reached over http without TLS: what is asked travels in the clear.',
+  ),
+  buyTrustless: setting(
+    'buy.trustless',
+    flag,
+    false,
+    'Whether sellers are looked up in the DHT although registries answer.',
   ),
   buyMaxPerRequest: setting('buy.max_per_request', money, 50_000n, 'The most one request may cost.'),
   buyMaxDeposit: setting(
@@ -130,6 +146,12 @@ export const settings = {
     money,
     250_000n,
     'Payments with unknown outcome above this sum stop new ones to that seller.',
+  ),
+  buyAllowV1: setting(
+    'buy.allow_v1',
+    flag,
+    false,
+    'Whether told sellers that speak version 1 of x402 are paid.',
   ),
   buyMaxBody: setting(
     'buy.max_body_bytes',
@@ -190,7 +212,24 @@ export const settings = {
     null,
     'The URL under which buyers reach this seller.',
   ),
-  sellAnnounce: setting('sell.announce', flag, true, 'Whether this seller is announced to the registries.'),
+  sellP2pListen: setting<readonly string[]>(
+    'sell.p2p_listen',
+    multiaddrs,
+    ['/ip4/0.0.0.0/tcp/8405'],
+    'Multiaddrs on which other nodes reach this seller; none switches peer-to-peer off.',
+  ),
+  sellP2pAnnounce: setting<readonly string[]>(
+    'sell.p2p_announce',
+    multiaddrs,
+    [],
+    'Multiaddrs told to others instead of those listened on, as behind a router that passes a port on.',
+  ),
+  sellAnnounce: setting(
+    'sell.announce',
+    flag,
+    true,
+    'Whether this seller is announced, to the registries and in the DHT.',
+  ),
   sellTakeOver: setting(
     'sell.take_over',
     flag,
@@ -210,6 +249,18 @@ export const settings = {
     'How long a buyer waits for its money when the seller does not answer.',
   ),
   sellMinDeposit: setting('sell.min_deposit', money, 100_000n, 'The smallest deposit worth its gas.'),
+  sellExact: setting(
+    'sell.exact',
+    flag,
+    true,
+    'Whether single transfers are taken for requests, from clients without channels.',
+  ),
+  sellMinExact: setting(
+    'sell.min_exact',
+    money,
+    2_000n,
+    'The least that a request paid by a single transfer costs: each is a transaction of ours.',
+  ),
   sellClaimInterval: setting(
     'sell.claim_interval_sec',
     count(10, 7 * day),
@@ -221,6 +272,24 @@ export const settings = {
     money,
     2_000_000n,
     'Earnings above this sum are claimed at once.',
+  ),
+  sellClaimProfit: setting(
+    'sell.claim_profit',
+    count(1, 10_000),
+    10,
+    'Earnings are claimed by sum only when they are this many times their gas.',
+  ),
+  sellClaimGas: setting(
+    'sell.claim_gas',
+    count(200_000, 30_000_000),
+    4_000_000,
+    'The most gas that one claiming transaction is planned to use; a channel takes about 20,000.',
+  ),
+  sellCoinPrice: setting<Usdc | null>(
+    'sell.coin_price',
+    optional(money),
+    null,
+    "What the chain's coin is worth in USD, to weigh gas; empty means the network's rough value.",
   ),
   sellMaxBody: setting(
     'sell.max_body_bytes',
@@ -240,6 +309,18 @@ export const settings = {
     60,
     "The longest silence inside an engine's answer.",
   ),
+  watchSellers: setting<readonly string[]>(
+    'watch.sellers',
+    list(seller),
+    [],
+    'Sellers whose earnings a watchtower guards: base URLs, or openseed:// with a peer id.',
+  ),
+  watchHeadStart: setting<number | null>(
+    'watch.head_start_sec',
+    optional(count(0, 30 * day)),
+    null,
+    'How long a watchtower leaves a claim to the seller; empty means a quarter of the withdraw delay.',
+  ),
   registryListen: setting<ListenAddress>(
     'registry.listen',
     listen,
@@ -252,17 +333,29 @@ export const settings = {
     [],
     'Base URLs of registries to exchange news with.',
   ),
-  registryDhtListen: setting<readonly string[]>(
-    'registry.dht_listen',
-    list(multiaddr),
-    [],
-    'Multiaddrs on which the registry serves the DHT, such as /ip4/0.0.0.0/tcp/8405; empty means not at all.',
+  registryPublicUrl: setting<string | null>(
+    'registry.public_url',
+    optional(url),
+    null,
+    'The URL under which others reach this registry, as it tells them.',
   ),
-  registryDhtBootstrap: setting<readonly string[]>(
-    'registry.dht_bootstrap',
-    list(multiaddr),
+  registryProbe: setting(
+    'registry.probe',
+    flag,
+    true,
+    'Whether the registry tries from time to time whether the sellers it lists answer.',
+  ),
+  registryP2pListen: setting<readonly string[]>(
+    'registry.p2p_listen',
+    multiaddrs,
+    ['/ip4/0.0.0.0/tcp/8406'],
+    'Multiaddrs on which the registry serves the DHT and relays; none switches peer-to-peer off.',
+  ),
+  registryP2pAnnounce: setting<readonly string[]>(
+    'registry.p2p_announce',
+    multiaddrs,
     [],
-    'Multiaddrs of other DHT servers, each with its /p2p/ part.',
+    'Multiaddrs told to others instead of those listened on.',
   ),
   registryAllowPrivate: setting<boolean | null>(
     'registry.allow_private',
@@ -285,9 +378,3 @@ export const settings = {
 } as const
 
 export const settingKeys: readonly string[] = Object.values(settings).map(({ key }) => key)
-
-// An RPC or engine URL often carries its key in the path or the query.
-function maskUrl(value: string): string {
-  const { origin, pathname, search, username } = new URL(value)
-  return pathname === '/' && !search && !username ? origin : `${origin}/…`
-}

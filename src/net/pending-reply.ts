@@ -31,6 +31,7 @@ export class PendingReply implements Dispatcher.DispatchHandler {
   readonly #reject: (error: OpenSeedError) => void
   readonly #seller: string
   readonly #request: SellerRequest
+  readonly #connectTimeoutMs: number
   readonly #onAbort = () => this.#fail(abortError(this.#request.signal))
   #phase: Phase = 'connect'
   #controller: Controller | null = null
@@ -45,6 +46,7 @@ export class PendingReply implements Dispatcher.DispatchHandler {
     this.#reject = reject
     this.#seller = seller
     this.#request = request
+    this.#connectTimeoutMs = connectTimeoutMs
     if (request.signal.aborted) {
       this.#onAbort()
     } else {
@@ -97,6 +99,19 @@ export class PendingReply implements Dispatcher.DispatchHandler {
     this.#fail(this.#explain(error))
   }
 
+  /** What carried it broke before a byte had left: it waits for a connection again. */
+  startOver(): void {
+    this.#phase = 'connect'
+    this.#controller = null
+    if (!this.#settled) this.#expectWithin(this.#connectTimeoutMs)
+  }
+
+  /** There is no connection, and there will be none. */
+  failToConnect(error: unknown): void {
+    this.#phase = 'connect'
+    this.#fail(this.#explain(error instanceof Error ? error : new Error(String(error))))
+  }
+
   #resume(controller: Controller): void {
     if (this.#settled || !controller.paused) return
     this.#expectWithin(this.#request.idleTimeoutMs)
@@ -143,6 +158,14 @@ export class PendingReply implements Dispatcher.DispatchHandler {
   #explain(cause: Error): OpenSeedError {
     const code = (cause as NodeJS.ErrnoException).code ?? cause.name
     const seller = this.#seller
+    if (this.#phase === 'connect' && cause instanceof OpenSeedError) {
+      return new OpenSeedError(cause.code, {
+        message: cause.message,
+        hint: cause.hint,
+        details: { seller, sent: false },
+        cause,
+      })
+    }
     if (this.#phase === 'body') {
       return this.#error('seller_stream_broken', `${seller} broke off its answer (${code}).`, cause)
     }
@@ -163,6 +186,8 @@ class ReplyBody extends Readable {
 
   constructor(wantMore: () => void, onDestroy: (error: Error | null) => void) {
     super()
+    // It may break before whoever asked has begun to read; the reader meets the error then.
+    this.on('error', () => {})
     this.#wantMore = wantMore
     this.#onDestroy = onDestroy
   }

@@ -9,13 +9,17 @@ import {
   refuseMessage,
 } from '../wire/fields.ts'
 import { asPeerId, type PeerId } from '../wire/peer-id.ts'
+import type { IndexRecord } from '../wire/record.ts'
 import { parseListing, type SellerListing } from '../wire/seller-listing.ts'
+import { validateRecord, type RecordVerdict } from '../wire/validate-record.ts'
 
 /** What a registry did with a record. */
 export type Outcome =
   | { status: 'ok' }
   /** It lacks the seller record that a heartbeat belongs to: register again. */
   | { status: 'need_record' }
+  /** A heartbeat whose seller record is older than the one it knows, of this sequence: somebody else has this key. */
+  | { status: 'superseded'; seq: number }
   /** `lastSeq` is the highest sequence it knows of this peer, where that is why. */
   | { status: 'refused'; reason: string; lastSeq: number | null }
 
@@ -63,15 +67,25 @@ export interface RegistryStats {
   models: number
 }
 
+/** Registries by their own signed records. */
+export interface RegistryIndexes {
+  /** The registry that was asked. */
+  record: IndexRecord
+  /** Those it knows, as far as their records are valid. */
+  others: IndexRecord[]
+}
+
+const mostIndexes = 50
 const mostListings = 500
 const mostGone = 2_000
 const mostModels = 1_000
 
 export function parseOutcome(input: unknown): Outcome {
-  const { status, reason, lastSeq } = expectObject(input, 'result')
+  const { status, reason, lastSeq, seq } = expectObject(input, 'result')
   if (status === 'ok') return { status }
   if (status === 'need') return { status: 'need_record' }
-  if (status !== 'refused') return refuseMessage('status', 'ok, need or refused')
+  if (status === 'superseded') return { status, seq: expectInteger(seq, 'seq') }
+  if (status !== 'refused') return refuseMessage('status', 'ok, need, superseded or refused')
   return {
     status,
     reason: expectText(reason, 'reason', 64),
@@ -115,6 +129,16 @@ export function parseStats(input: unknown): RegistryStats {
     stale: expectInteger(sellers.stale, 'stale'),
     models: expectInteger(stats.models, 'models'),
   }
+}
+
+export function parseIndexes(input: unknown, nowMs: number): RegistryIndexes {
+  const answer = expectObject(input, 'answer')
+  const judge = (record: unknown): RecordVerdict<'index'> =>
+    validateRecord(record, { nowSec: Math.floor(nowMs / 1_000), lastSeq: null, type: 'index' })
+  const own = judge(answer.record)
+  if (!own.ok) return refuseMessage('record', `a valid index record; this one is ${own.reason}`)
+  const others = expectArray(answer.others ?? [], 'others', mostIndexes).map(judge)
+  return { record: own.record, others: others.flatMap((verdict) => (verdict.ok ? verdict.record : [])) }
 }
 
 function parseModel(input: unknown): ListedModel {

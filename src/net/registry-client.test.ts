@@ -3,8 +3,9 @@ import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect, test } from 'vitest'
 import { encodeBinding } from '../wire/peer-binding.ts'
-import { encodeRecord } from '../wire/record.ts'
+import { encodeRecord, signRecord, type RecordDraft } from '../wire/record.ts'
 import { announcedSeller } from '../../test/fixtures/announced-seller.ts'
+import { heartbeatDraft, indexDraft, nodeKey } from '../../test/fixtures/records.ts'
 import { openRegistryClient, type RegistryClient } from './registry-client.ts'
 
 /** A client of a registry that answers as it likes. */
@@ -65,6 +66,53 @@ test('a seller who was seen in the future was seen now', async () => {
   await against(says(page([{ ...honest, lastSeenMs: Date.now() + 86_400_000 }])), async (client) => {
     expect((await client.sellers())!.listings[0]!.lastSeenMs).toBeLessThanOrEqual(Date.now())
   })
+})
+
+test('what a registry measured is taken as far as it makes sense, and never costs the seller its place', async () => {
+  const by = announcedSeller(4).peer
+  const sensible = { by, atMs: Date.now() - 5, success: 0.9, via: 'p2p', rttMs: 12.5 }
+  const odd = { by: 'me', atMs: Date.now() + 86_400_000, success: 1.1, via: 'pigeon', rttMs: -1 }
+  const other = announcedSeller(5)
+  const second = {
+    ...honest,
+    record: JSON.parse(encodeRecord(other.record())) as object,
+    binding: encodeBinding(other.binding),
+    measured: { ...honest.measured, ...odd },
+  }
+  const first = { ...honest, measured: { ...honest.measured, ...sensible } }
+  await against(says(page([first, second])), async (client) => {
+    const { listings } = (await client.sellers())!
+    expect(listings.map(({ measured }) => measured)).toEqual([first.measured, honest.measured])
+  })
+})
+
+test('a registry speaks for itself only with a valid record, and for others with theirs', async () => {
+  const key = nodeKey(1)
+  const record = (draft: RecordDraft<'index' | 'heartbeat'>, by = key) =>
+    JSON.parse(encodeRecord(signRecord(by, draft))) as { body: object }
+  const nowMs = Date.now()
+  const own = record(indexDraft(nowMs))
+  const other = record(indexDraft(nowMs, { url: null, addrs: ['/ip4/203.0.113.7/tcp/1'] }), nodeKey(2))
+  const forged = { ...other, body: { ...other.body, url: 'https://thief.example.com' } }
+  const expired = record(indexDraft(nowMs - 2 * 3_600_000), nodeKey(3))
+  await against(says({ record: own, others: [forged, expired, null, 7, other] }), async (client) => {
+    const { others } = await client.indexes()
+    expect(others.map(({ peer }) => peer)).toEqual([nodeKey(2).peerId])
+    expect(await client.index()).toMatchObject({ peer: key.peerId, type: 'index' })
+  })
+  const lies = [
+    { record: forged, others: [] },
+    { record: expired },
+    { record: record(heartbeatDraft(nowMs)) },
+    { record: null },
+    { others: [own] },
+    { record: own, others: Array(51).fill(other) },
+    { record: own, others: 'many' },
+  ]
+  for (const lie of lies)
+    await against(says(lie), async (client) => {
+      await expect(client.index()).rejects.toMatchObject({ code: 'registry_failed' })
+    })
 })
 
 test('another seller than the one asked for is none', async () => {
@@ -128,6 +176,7 @@ test('whatever is outside of the protocol is an error of the registry and never 
       await expect(client.stats()).rejects.toMatchObject(failed)
       await expect(client.models()).rejects.toMatchObject(failed)
       await expect(client.deltas()).rejects.toMatchObject(failed)
+      await expect(client.index()).rejects.toMatchObject(failed)
       await expect(client.heartbeats([seller.heartbeat()])).rejects.toMatchObject(failed)
       await expect(client.register(seller.record(), seller.binding)).rejects.toMatchObject(failed)
     })

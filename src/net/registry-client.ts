@@ -1,5 +1,4 @@
 /** One registry as its clients see it: sellers tell it, buyers ask it, nobody trusts it. Every call has a deadline. */
-import { Pool } from 'undici'
 import { systemClock, type Clock } from '../base/clock.ts'
 import { hasCode, OpenSeedError } from '../base/errors.ts'
 import type { Usdc } from '../wire/amount.ts'
@@ -7,13 +6,24 @@ import { readBatch, type DeltaBatch, type SignedBatch } from '../wire/delta-batc
 import { expectArray, expectObject, present } from '../wire/fields.ts'
 import type { PeerId } from '../wire/peer-id.ts'
 import { encodeBinding, type SignedBinding } from '../wire/peer-binding.ts'
-import { encodeRecord, type HeartbeatRecord, type SellerRecord } from '../wire/record.ts'
+import { encodeRecord, type HeartbeatRecord, type IndexRecord, type SellerRecord } from '../wire/record.ts'
 import { parseListing, type SellerListing } from '../wire/seller-listing.ts'
-import { parseModelsPage, parseOutcome, parseSellersPage, parseStats } from './registry-answers.ts'
-import type { ModelsPage, Outcome, RegistryStats, SellersPage } from './registry-answers.ts'
+import {
+  parseIndexes,
+  parseModelsPage,
+  parseOutcome,
+  parseSellersPage,
+  parseStats,
+  type ModelsPage,
+  type Outcome,
+  type RegistryIndexes,
+  type RegistryStats,
+  type SellersPage,
+} from './registry-answers.ts'
+import { openHttpPool } from './http-pool.ts'
 import { askRegistry, registryFailed, type RegistryQuestion, type RegistryReply } from './registry-reply.ts'
 
-export type { ModelsPage, Outcome, RegistryStats, SellersPage } from './registry-answers.ts'
+export type { ModelsPage, Outcome, RegistryIndexes, RegistryStats, SellersPage } from './registry-answers.ts'
 
 /** Prices in atomic USDC per 1,000,000 tokens. */
 export interface SellersQuery {
@@ -26,6 +36,8 @@ export interface SellersQuery {
   region?: string
   /** Only sellers with a public URL. */
   direct?: boolean
+  /** Only sellers whose models are in a catalogue of their own. */
+  catalog?: boolean
   /** Silent sellers too. */
   stale?: boolean
   limit?: number
@@ -53,6 +65,10 @@ export interface RegistryClient extends AsyncDisposable {
   seller(peer: PeerId): Promise<SellerListing | null>
   models(cursor?: string): Promise<ModelsPage>
   stats(): Promise<RegistryStats>
+  /** The registry's own signed record: its addresses in the DHT and as a relay. */
+  index(signal?: AbortSignal): Promise<IndexRecord>
+  /** The same, with the records of other registries that it knows. */
+  indexes(signal?: AbortSignal): Promise<RegistryIndexes>
   /** What changed since `version`, signed by the registry; nothing in it is judged. */
   deltas(since?: string): Promise<{ peer: PeerId; batch: DeltaBatch }>
   /** Hands over a batch and takes the other's since `version`. */
@@ -74,16 +90,8 @@ export function openRegistryClient(input: string, options: RegistryClientOptions
   const { deadlineMs = usualDeadlineMs, now = systemClock } = options
   const { origin, prefix } = partsOf(input)
   const url = origin + prefix
-  const pool = new Pool(origin, {
-    pipelining: 1,
-    allowH2: false,
-    maxHeaderSize: maxReplyHeadBytes,
-    // One answer that hangs must not hold back the next call; a few connections are plenty otherwise.
-    connections: 8,
-    connect: { timeout: deadlineMs },
-    headersTimeout: 0,
-    bodyTimeout: 0,
-  })
+  // One answer that hangs must not hold back the next call; a few connections are plenty otherwise.
+  const pool = openHttpPool(origin, { connections: 8, maxHeaderBytes: maxReplyHeadBytes })
 
   async function ask(
     question: Omit<RegistryQuestion, 'deadlineMs'>,
@@ -136,10 +144,15 @@ export function openRegistryClient(input: string, options: RegistryClientOptions
     return listing?.record.peer === peer ? listing : null
   }
 
+  async function indexes(signal?: AbortSignal): Promise<RegistryIndexes> {
+    const { json } = await ask({ method: 'GET', path: '/v1/index', signal })
+    return read(() => parseIndexes(json, now()))
+  }
+
   const sinceOf = (since: string | undefined) =>
     since === undefined ? '' : `?since=${encodeURIComponent(since)}`
 
-  const close = () => pool.destroy()
+  const close = () => pool.close()
   return {
     url,
     register,
@@ -160,6 +173,8 @@ export function openRegistryClient(input: string, options: RegistryClientOptions
       const { json } = await ask({ method: 'GET', path: '/v1/stats' })
       return read(() => parseStats(json))
     },
+    index: async (signal) => (await indexes(signal)).record,
+    indexes,
     async deltas(since) {
       const { json } = await ask({ method: 'GET', path: `/v1/deltas${sinceOf(since)}` })
       return read(() => readBatch(json))
@@ -194,6 +209,7 @@ function queryString(query: SellersQuery): string {
     min_ctx: minContext,
     region,
     direct: query.direct === true ? true : undefined,
+    catalog: query.catalog === true ? true : undefined,
     stale: query.stale === true ? true : undefined,
     limit,
     cursor,

@@ -1,6 +1,6 @@
 /** One question to a registry and its answer, within a deadline and a size. Whatever else happens is an error of the registry. */
-import type { Pool } from 'undici'
 import { OpenSeedError } from '../base/errors.ts'
+import type { HttpPool } from './http-pool.ts'
 
 export interface RegistryQuestion {
   method: 'GET' | 'POST'
@@ -25,7 +25,7 @@ export const mostReplyBytes = 5 * 1024 * 1024
 
 /** Throws `registry_unreachable` (no answer in time) or `registry_failed` (not an answer), or the signal's reason. */
 export async function askRegistry(
-  pool: Pool,
+  pool: HttpPool,
   url: string,
   prefix: string,
   question: RegistryQuestion,
@@ -33,16 +33,16 @@ export async function askRegistry(
   const { method, path, body, headers, deadlineMs, signal } = question
   const deadline = AbortSignal.timeout(deadlineMs)
   try {
-    const reply = await pool.request({
+    const reply = await pool.ask({
       method,
       path: prefix + path,
       headers: { accept: 'application/json', ...(body !== undefined && jsonType), ...headers },
-      body: body ?? null,
+      ...(body !== undefined && { body }),
       signal: signal ? AbortSignal.any([signal, deadline]) : deadline,
     })
-    const bytes = await readAtMost(reply.body, url)
+    const bytes = await readAtMost(reply, url)
     return {
-      status: reply.statusCode,
+      status: reply.statusCode ?? 0,
       etag: textOf(reply.headers['etag']),
       retryAfterSec: secondsOf(textOf(reply.headers['retry-after'])),
       json: bytes.length === 0 ? undefined : parseJson(bytes, url),

@@ -1,6 +1,7 @@
 /** How far away a seller is: one small answer over a connection that stands already. */
-import { Pool } from 'undici'
+import type { Duplex } from 'node:stream'
 import { guardedLookup, isPublicUrl } from './guarded-lookup.ts'
+import { openHttpPool, type HttpPool } from './http-pool.ts'
 
 export type RoundTrip =
   | { kind: 'measured'; rttMs: number }
@@ -8,38 +9,67 @@ export type RoundTrip =
   | { kind: 'refused' }
   | { kind: 'unreachable' }
 
-const mostAnswerBytes = 64 * 1024
+export interface TripRules {
+  allowPrivate: boolean
+  deadlineMs: number
+  signal: AbortSignal
+}
 
-/** Asks GET /healthz twice and times the second. Throws only the signal's reason. */
-export async function measureRoundTrip(
-  url: string,
-  { allowPrivate, deadlineMs, signal }: { allowPrivate: boolean; deadlineMs: number; signal: AbortSignal },
-): Promise<RoundTrip> {
+const maxHeaderBytes = 16 * 1024
+
+/** Asks GET /healthz of a seller's URL twice and times the second. Throws only the signal's reason. */
+export async function measureRoundTrip(url: string, rules: TripRules): Promise<RoundTrip> {
+  const { allowPrivate } = rules
   if (!allowPrivate && !isPublicUrl(url)) return { kind: 'refused' }
   const { origin, pathname } = new URL(url)
-  const pool = new Pool(origin, {
+  await using pool = openHttpPool(origin, {
     connections: 1,
-    connect: { timeout: deadlineMs, ...(allowPrivate ? {} : { lookup: guardedLookup() }) },
-    headersTimeout: 0,
-    bodyTimeout: 0,
+    maxHeaderBytes,
+    ...(!allowPrivate && { lookup: guardedLookup() }),
   })
-  const request = {
-    method: 'GET',
-    path: `${pathname.replace(/\/+$/, '')}/healthz`,
-    signal: AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)]),
-  } as const
+  return await timeSecond(pool, pathname.replace(/\/+$/, ''), rules)
+}
+
+/** The same over a connection that `connect` gives. */
+export async function measurePeerTrip(
+  connect: (signal: AbortSignal) => Promise<Duplex>,
+  rules: Omit<TripRules, 'allowPrivate'>,
+): Promise<RoundTrip> {
+  const signal = AbortSignal.any([rules.signal, AbortSignal.timeout(rules.deadlineMs)])
+  await using pool = openHttpPool('http://peer.openseed', {
+    connections: 1,
+    maxHeaderBytes,
+    connect: () => connect(signal),
+  })
+  return await timeSecond(pool, '', rules)
+}
+
+async function timeSecond(
+  pool: HttpPool,
+  prefix: string,
+  { deadlineMs, signal }: Omit<TripRules, 'allowPrivate'>,
+): Promise<RoundTrip> {
+  const within = AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)])
   try {
-    const first = await pool.request(request)
-    await first.body.dump({ limit: mostAnswerBytes })
+    await askHealth(pool, prefix, within)
     const startedMs = performance.now()
-    const second = await pool.request(request)
-    const rttMs = performance.now() - startedMs
-    await second.body.dump({ limit: mostAnswerBytes })
-    return second.statusCode === 200 ? { kind: 'measured', rttMs } : { kind: 'unreachable' }
+    const answered = await askHealth(pool, prefix, within)
+    return answered === null ? { kind: 'unreachable' } : { kind: 'measured', rttMs: answered - startedMs }
   } catch {
     signal.throwIfAborted()
     return { kind: 'unreachable' }
-  } finally {
-    await pool.destroy()
   }
+}
+const mostAnswerBytes = 64 * 1024
+
+/** When the answer began, null when it is not well. The rest is read, so that the connection can be used again. */
+async function askHealth(pool: HttpPool, prefix: string, signal: AbortSignal): Promise<number | null> {
+  const reply = await pool.ask({ method: 'GET', path: `${prefix}/healthz`, signal })
+  const atMs = performance.now()
+  let bytes = 0
+  for await (const chunk of reply) {
+    bytes += (chunk as Buffer).length
+    if (bytes > mostAnswerBytes) return null
+  }
+  return reply.statusCode === 200 ? atMs : null
 }

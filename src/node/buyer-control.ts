@@ -14,8 +14,10 @@ export interface BuyerMoney {
   withdraw: (id: string, step: { finalize: boolean }) => Promise<WithdrawStep>
 }
 
-export function buyerControl({ refund, withdraw }: BuyerMoney): ControlRoutes {
+export function buyerControl({ refund, withdraw }: BuyerMoney, book: ChannelBook): ControlRoutes {
   return {
+    running: async () =>
+      Object.fromEntries(book.all().map((channel) => [channel.id, runningOf(channel).toString()])),
     refund: async ({ id, amount }) => {
       const wanted = present(amount)
       const refunded = await refund(
@@ -29,6 +31,19 @@ export function buyerControl({ refund, withdraw }: BuyerMoney): ControlRoutes {
       return { ...step, amount: step.amount.toString() }
     },
   }
+}
+
+/** Ceilings of requests that run, of those whose outcome is not yet known. */
+function runningOf({ requests }: Channel): Usdc {
+  let sum = 0n
+  for (const { row, running } of requests.values()) if (running) sum += row.ceiling
+  return sum
+}
+
+/** What runs on each channel as `buyerControl` answered it. */
+export function parseRunning(input: unknown): ReadonlyMap<string, Usdc> {
+  const entries = Object.entries(expectObject(input, 'running'))
+  return new Map(entries.map(([id, amount]) => [id, parseAmount(amount, id)]))
 }
 
 /** The refund as `buyerControl` answered it. */

@@ -124,7 +124,8 @@ function readSeller({ paths }: Config): ReadRow[] {
 function viewOfBuyer(row: BuyerChannelRow): ReadRow['view'] {
   return {
     role: 'buyer',
-    counterparty: row.sellerUrl,
+    // Of a channel that was found again on the chain nobody may know yet where its seller is.
+    counterparty: row.sellerUrl === '' ? checksummed(row.config.receiver) : row.sellerUrl,
     ...commonOf(row),
     state: row.state,
     pendingDeposit: row.deposit !== null,

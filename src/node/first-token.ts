@@ -1,11 +1,13 @@
 /** How long a seller takes to its first token, by paying for one. Without a running buyer on this home. */
 import { OpenSeedError } from '../base/errors.ts'
 import type { Config } from '../config/config.ts'
+import { peerOfAddress } from '../wire/seller-address.ts'
 import { startBuyerNode } from './buyer-node.ts'
 import { buyerOptions, type BuyIo } from './run-buy.ts'
 
 export interface FirstTokenTarget {
-  url: string
+  /** Its URL, or its peer's address. */
+  seller: string
   model: string
 }
 
@@ -20,8 +22,9 @@ export async function measureFirstToken(
 ): Promise<number> {
   const node = await startBuyerNode({
     ...(await buyerOptions(config, io)),
-    registries: [],
-    sellers: [target.url],
+    // A URL is all that is needed to reach a seller; where a peer is, somebody has to say.
+    registries: peerOfAddress(target.seller) === null ? [] : config.registries,
+    sellers: [target.seller],
     listen: { host: '127.0.0.1', port: 0 },
   })
   try {

@@ -8,17 +8,21 @@ import { curve } from '../wire/curve.ts'
 import { openDigests } from '../wire/digests.ts'
 import { bindingCovers, verifyBinding, type BindingRefusal } from '../wire/peer-binding.ts'
 
-/** `not_covering`: the record names another binding. `unchecked`: only the chain could tell, and it was not reached. */
-export type BindingStatus = 'valid' | 'not_covering' | 'unchecked' | BindingRefusal
+/**
+ * `missing`: none was found. `not_covering`: the record names another binding. `unchecked`: only the chain could tell,
+ * and it was not reached.
+ */
+export type BindingStatus = 'valid' | 'missing' | 'not_covering' | 'unchecked' | BindingRefusal
 
 const chainWithinMs = 3_000
 
 /** Never throws for a chain that cannot be reached. */
 export async function judgeBinding(
-  { record, binding }: Listing,
+  { record, binding }: Pick<Listing, 'record' | 'binding'>,
   { terms, rpcUrls }: Pick<Config['network'], 'terms' | 'rpcUrls'>,
   nowMs: number,
 ): Promise<BindingStatus> {
+  if (binding === null) return 'missing'
   const digests = openDigests(terms)
   if (!bindingCovers(digests, binding, record)) return 'not_covering'
   await using rpc = openRpc({ urls: rpcUrls, chainId: terms.chainId, timeoutMs: chainWithinMs })

@@ -1,4 +1,4 @@
-/** The wallet: three Web3 Secret Storage (version 3) files. Written once, never overwritten, readable by the owner only. */
+/** The wallet: Web3 Secret Storage (version 3) files, one for each key. Written once, never overwritten, readable by the owner only. */
 import { randomBytes, scrypt as nativeScrypt } from 'node:crypto'
 import { link, mkdir, open, readFile, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -22,22 +22,25 @@ import { asAddress, bytesToHex, type Address, type Hex } from '../wire/hex.ts'
 export const keyNames = ['payer', 'buyer-authorizer', 'seller-authorizer'] as const
 export type KeyName = (typeof keyNames)[number]
 
+/** tower: pays the gas of a watchtower's claims, and can do nothing else. No part of the wallet. */
+export const towerKeyNames = ['tower'] as const
+
 export interface UnlockedKey {
   address: Address
   privateKey: Hex
 }
 
-export interface Keystore {
+export interface Keystore<Name extends string = KeyName> {
   /** What is there, read without a password. */
-  addresses(): Promise<Partial<Record<KeyName, Address>>>
+  addresses(): Promise<Partial<Record<Name, Address>>>
   /** Makes every key that is missing. Throws `wallet_exists` when none is. */
-  create(password: string): Promise<Record<KeyName, Address>>
+  create(password: string): Promise<Record<Name, Address>>
   /** Takes this key as the payer and makes the others where missing. Throws `wallet_exists` when there is a payer. */
-  importPayer(privateKey: Hex, password: string): Promise<Record<KeyName, Address>>
+  importPayer(privateKey: Hex, password: string): Promise<Record<Name, Address>>
   /** Throws `wallet_missing` or `wallet_password_wrong`. */
-  unlock<N extends KeyName>(names: readonly N[], password: string): Promise<Record<N, UnlockedKey>>
+  unlock<N extends Name>(names: readonly N[], password: string): Promise<Record<N, UnlockedKey>>
   /** The encrypted file itself, as other wallets import it. */
-  readEncrypted(name: KeyName): Promise<string>
+  readEncrypted(name: Name): Promise<string>
 }
 
 /** ethers' own scrypt is many times slower and blocks the thread. */
@@ -52,39 +55,47 @@ scrypt.register(async (password, salt, N, r, p, keyLength) => {
 })
 
 /** `scryptN` is the work factor of new files; what is read says its own. */
-export function openKeystore(folder: string, { scryptN = 131_072 } = {}): Keystore {
-  const fileOf = (name: KeyName) => join(folder, `${name}.json`)
+export function openKeystore(folder: string, options?: { scryptN?: number }): Keystore
+export function openKeystore<Name extends string>(
+  folder: string,
+  options: { scryptN?: number; names: readonly Name[] },
+): Keystore<Name>
+export function openKeystore(
+  folder: string,
+  { scryptN = 131_072, names = keyNames }: { scryptN?: number; names?: readonly string[] } = {},
+): Keystore<string> {
+  const fileOf = (name: string) => join(folder, `${name}.json`)
 
-  async function readEncrypted(name: KeyName): Promise<string> {
+  async function readEncrypted(name: string): Promise<string> {
     const json = await readIfThere(fileOf(name))
     if (json === null) throw walletMissing(folder)
     return json
   }
 
   async function addresses() {
-    const found: Partial<Record<KeyName, Address>> = {}
-    for (const name of keyNames) {
+    const found: Record<string, Address> = {}
+    for (const name of names) {
       const json = await readIfThere(fileOf(name))
       if (json !== null) found[name] = addressIn(json, fileOf(name))
     }
     return found
   }
 
-  async function unlock<N extends KeyName>(names: readonly N[], password: string) {
+  async function unlock<N extends string>(wanted: readonly N[], password: string) {
     const keys = await Promise.all(
-      names.map(async (name) => [name, await decrypt(await readEncrypted(name), password, name)] as const),
+      wanted.map(async (name) => [name, await decrypt(await readEncrypted(name), password, name)] as const),
     )
     return Object.fromEntries(keys) as Record<N, UnlockedKey>
   }
 
-  async function addMissing(password: string, payerKey?: Hex): Promise<Record<KeyName, Address>> {
+  async function addMissing(password: string, payerKey?: Hex): Promise<Record<string, Address>> {
     refuseEmpty(password)
     const present = await addresses()
     // All keys share one password, so a wallet that is being completed must open with it.
-    const [witness] = keyNames.filter((name) => present[name] !== undefined)
+    const [witness] = names.filter((name) => present[name] !== undefined)
     if (witness) await unlock([witness], password)
 
-    const missing = keyNames.filter((name) => present[name] === undefined)
+    const missing = names.filter((name) => present[name] === undefined)
     const files = await Promise.all(
       missing.map(async (name) => {
         const privateKey = name === 'payer' && payerKey ? payerKey : bytesToHex(randomBytes(32))
@@ -96,7 +107,7 @@ export function openKeystore(folder: string, { scryptN = 131_072 } = {}): Keysto
     await mkdir(folder, { recursive: true, mode: 0o700 })
     for (const { path, json } of files) await writeOnce(folder, path, json)
     for (const { name, address } of files) present[name] = address
-    return present as Record<KeyName, Address>
+    return present
   }
 
   return {
@@ -105,11 +116,11 @@ export function openKeystore(folder: string, { scryptN = 131_072 } = {}): Keysto
     readEncrypted,
     async create(password) {
       const present = await addresses()
-      if (keyNames.every((name) => present[name])) throw walletExists(folder)
+      if (names.every((name) => present[name])) throw walletExists(folder)
       return addMissing(password)
     },
     async importPayer(privateKey, password) {
-      if ((await addresses()).payer) throw walletExists(folder)
+      if ((await addresses())['payer']) throw walletExists(folder)
       return addMissing(password, privateKey)
     },
   }

@@ -2,15 +2,20 @@
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
-import { openRegistryClient } from '../net/registry-client.ts'
+import { openRegistryClient, type RegistryClient, type RegistryIndexes } from '../net/registry-client.ts'
+import type { Host } from '../net/p2p/open-host.ts'
+import { openProbe } from '../net/seller-probe.ts'
 import { openAdmission } from '../registry/admit.ts'
 import { applyDeltas } from '../registry/deltas.ts'
 import { openExchange } from '../registry/exchange.ts'
 import { openRegistryServer } from '../registry/http.ts'
+import { IndexBook } from '../registry/index-book.ts'
+import { openProber } from '../registry/prober.ts'
 import { RateLimit } from '../registry/rate-limit.ts'
 import { openRoutes } from '../registry/routes.ts'
 import { SellerIndex } from '../registry/seller-index.ts'
 import { Waiting } from '../registry/waiting.ts'
+import { judgeMultiaddr } from '../wire/address-policy.ts'
 import type { DeltaItem } from '../wire/delta-batch.ts'
 import { curve } from '../wire/curve.ts'
 import { openDigests } from '../wire/digests.ts'
@@ -24,6 +29,8 @@ export interface RegistryNodeOptions {
   key: NodeKey
   network: NetworkTerms
   listen: { host: string; port: number }
+  /** Told to others instead of where it listens. */
+  publicUrl?: string | null
   /** URLs of registries to exchange news with. */
   peers: readonly string[]
   /** Lists sellers at private addresses too. */
@@ -36,8 +43,17 @@ export interface RegistryNodeOptions {
   now: Clock
   log: Log
   exchangeEveryMs?: number
-  /** Absent: no part in the DHT. */
-  dht?: { listen: readonly string[]; bootstrap: readonly string[]; everyMs?: number }
+  /** Absent or null: no part among the peers: no DHT, no relay. */
+  dht?: {
+    listen: readonly string[]
+    announce?: readonly string[]
+    bootstrap: readonly string[]
+    everyMs?: number
+  } | null
+  /** Whether sellers are asked if they are there; false unless told. */
+  probe?: boolean
+  /** How often each seller is asked. */
+  probeEveryMs?: number
 }
 
 export interface RegistryNode extends AsyncDisposable {
@@ -54,6 +70,12 @@ const wakeEveryMs = 250
 const sweepEveryMs = 1_000
 const mostWaiting = 2_000
 const peerDeadlineMs = 10_000
+const probeDeadlineMs = 5_000
+// Of one network: records choose whom a registry turns to.
+const probesPerSec = 0.5
+const probeBurst = 10
+const meetingMs = 2_000
+const addrsOfPeer = 4
 
 /** Listens at once. Throws `port_in_use`. */
 export async function startRegistryNode(options: RegistryNodeOptions): Promise<RegistryNode> {
@@ -73,13 +95,15 @@ export async function startRegistryNode(options: RegistryNodeOptions): Promise<R
   const apply = (items: readonly DeltaItem[], from: PeerId) =>
     applyDeltas(items, from, { index, admission, now })
   const waiting = new Waiting(mostWaiting)
+  const book = new IndexBook({ key, build, allowPrivate: options.allowPrivate, now })
 
   await using stack = new AsyncDisposableStack()
+  const learn = (from: string, indexes: RegistryIndexes) => book.learn(from, indexes)
   // A whole list of another registry takes longer than a client's question.
   const peers = options.peers.map((url) => openRegistryClient(url, { deadlineMs: peerDeadlineMs, now }))
   const { exchangeEveryMs: everyMs } = options
   const exchange = stack.use(
-    openExchange({ peers, index, key, apply, now, log, ...(everyMs !== undefined && { everyMs }) }),
+    openExchange({ peers, index, key, apply, learn, now, log, ...(everyMs !== undefined && { everyMs }) }),
   )
   const { requestsPerSec: perSec, trustForwarded } = options
   const server = stack.use(
@@ -89,6 +113,7 @@ export async function startRegistryNode(options: RegistryNodeOptions): Promise<R
         index,
         admission,
         exchange,
+        book,
         applyDeltas: apply,
         key,
         network: network.caip2,
@@ -102,10 +127,23 @@ export async function startRegistryNode(options: RegistryNodeOptions): Promise<R
       log,
     }),
   )
-  const dht =
-    options.dht === undefined
-      ? null
-      : stack.use(await joinDht({ ...options.dht, key, allowPrivate: options.allowPrivate, index, now, log }))
+  book.setUrl(options.publicUrl ?? server.url)
+  const { dht, allowPrivate } = options
+  const joined = dht
+    ? stack.use(
+        await joinDht({
+          ...dht,
+          bootstrap: [...dht.bootstrap, ...(await addrsOf(peers, allowPrivate))],
+          key,
+          allowPrivate,
+          index,
+          book,
+          now,
+          log,
+        }),
+      )
+    : null
+  if (options.probe === true) stack.use(startProbing(options, index, joined?.host ?? null))
   for (const timer of [
     setInterval(() => index.sweep(), sweepEveryMs),
     setInterval(wakeOnNews(index, waiting), wakeEveryMs),
@@ -117,9 +155,34 @@ export async function startRegistryNode(options: RegistryNodeOptions): Promise<R
     port: server.port,
     peerId: key.peerId,
     index,
-    dhtAddrs: () => dht?.addrs() ?? [],
+    dhtAddrs: () => joined?.host.addrs() ?? [],
     [Symbol.asyncDispose]: () => parts.disposeAsync(),
   }
+}
+
+/** Where the peers are met, of those that answer now: whoever is started first is found by the others. */
+async function addrsOf(peers: readonly RegistryClient[], allowPrivate: boolean): Promise<string[]> {
+  const signal = AbortSignal.timeout(meetingMs)
+  const records = await Promise.allSettled(peers.map((peer) => peer.index(signal)))
+  return records.flatMap((record) => {
+    if (record.status === 'rejected') return []
+    const { peer, body } = record.value
+    const isUsable = (addr: string) => {
+      const verdict = judgeMultiaddr(addr)
+      return (
+        addr.endsWith(`/p2p/${peer}`) && (verdict === 'public' || (verdict === 'private' && allowPrivate))
+      )
+    }
+    return body.addrs.filter(isUsable).slice(0, addrsOfPeer)
+  })
+}
+
+function startProbing(options: RegistryNodeOptions, index: SellerIndex, host: Host | null): AsyncDisposable {
+  const { allowPrivate, now, probeEveryMs } = options
+  const asked = new RateLimit({ perSec: probesPerSec, burst: probeBurst, now })
+  const mayAsk = (ip: string) => asked.take(ip, 1).ok
+  const probe = openProbe({ host, allowPrivate, mayAsk, deadlineMs: probeDeadlineMs })
+  return openProber({ index, probe, now, ...(probeEveryMs !== undefined && { everyMs: probeEveryMs }) })
 }
 
 function wakeOnNews(index: SellerIndex, waiting: Waiting): () => void {

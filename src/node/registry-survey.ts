@@ -1,14 +1,13 @@
-/** One question to every registry at once, and one list of sellers out of their answers. */
-import { OpenSeedError } from '../base/errors.ts'
-import type { Clock } from '../base/clock.ts'
-import { isDomain, lookUpRegistries } from '../net/bootstrap.ts'
+/** One question to every registry at once, and one word on each seller out of their answers. */
+import { hasCode, OpenSeedError } from '../base/errors.ts'
 import { openRegistryClient, type RegistryClient } from '../net/registry-client.ts'
 import { passesAll, type Filter } from '../search/filter.ts'
-import { listingOf, rowsOf, type Listing } from '../search/listing.ts'
-import { mergeListings } from '../search/merge.ts'
+import { listingOf, rowsOf, type Told } from '../search/listing.ts'
+import { mergeLists } from '../search/merge.ts'
 import { modelsAskedFor, pushDown, type PushedDown } from '../search/push-down.ts'
 import { peerIdBytes, type PeerId } from '../wire/peer-id.ts'
 import type { SellerListing } from '../wire/seller-listing.ts'
+import { registryUrls } from './registry-urls.ts'
 
 /** How one registry answered. */
 export interface RegistryAnswer {
@@ -28,16 +27,15 @@ export interface Enough {
 }
 
 export interface Surveyed {
-  listings: Listing[]
+  sellers: Told[]
   registries: RegistryAnswer[]
-  /** The registries that list this seller. */
-  listedBy: (peer: PeerId) => string[]
   /** There are more sellers than were read. */
   isPart: boolean
 }
 
-/** Each throws what the first registry says when none of them answers. */
+/** A registry that gives no answer is told among the others. */
 export interface Survey extends AsyncDisposable {
+  readonly clients: readonly RegistryClient[]
   /** At least the sellers that pass, as far as they were read. */
   matching(filters: readonly Filter[], enough: Enough): Promise<Surveyed>
   all(): Promise<Surveyed>
@@ -50,17 +48,18 @@ export interface SurveySettings {
   registries: readonly string[]
   allowPrivate: boolean
   signal: AbortSignal
-  now: Clock
 }
 
 const pageSize = 200
 const mostPages = 5
 const mostNames = 8
+const mostCatalogued = 64
 
 /** Opens connections as they are needed. Throws `registry_unreachable` when no registry is configured or found. */
 export async function openSurvey(settings: SurveySettings): Promise<Survey> {
-  const { signal, now } = settings
-  const clients = (await urlsOf(settings)).map((url) => openRegistryClient(url))
+  const { signal } = settings
+  const urls = await registryUrls(settings.registries, settings.allowPrivate)
+  const clients = urls.map((url) => openRegistryClient(url))
 
   async function askAll(ask: (client: RegistryClient) => Promise<Gathered>): Promise<Surveyed> {
     const answers = await Promise.all(
@@ -74,27 +73,21 @@ export async function openSurvey(settings: SurveySettings): Promise<Survey> {
         }
       }),
     )
-    const failure = answers.every(({ error }) => error !== null) ? answers[0]?.error : null
-    if (failure) throw failure
-    const merged = mergeListings(answers.map(({ listings }) => listings))
     return {
-      listings: merged.map((listing) => listingOf(listing, now())),
+      sellers: mergeLists(answers),
       registries: answers.map(({ url, listings, refused, error }) => ({
         url,
         sellers: listings.length,
         refused,
         error,
       })),
-      listedBy: (peer) =>
-        answers.flatMap(({ url, listings }) =>
-          listings.some(({ record }) => record.peer === peer) ? [url] : [],
-        ),
       isPart: answers.some(({ isPart }) => isPart),
     }
   }
 
   return {
-    matching: (filters, enough) => askAll((client) => gather(client, filters, enough, signal)),
+    clients,
+    matching: (filters, enough) => askAll((client) => gather(client, filters, enough, settings)),
     all: () => askAll((client) => readPages(client, { stale: true }, signal)),
     named: (seller) => askAll((client) => lookFor(client, seller, signal)),
     async [Symbol.asyncDispose]() {
@@ -109,44 +102,49 @@ interface Gathered {
   isPart: boolean
 }
 
-async function urlsOf({ registries, allowPrivate }: SurveySettings): Promise<string[]> {
-  const lists = await Promise.allSettled(
-    registries.map(async (entry) => (isDomain(entry) ? lookUpRegistries(entry, { allowPrivate }) : [entry])),
-  )
-  const urls = lists.flatMap((list) => (list.status === 'fulfilled' ? list.value : []))
-  const failed = lists.find((list) => list.status === 'rejected')
-  if (urls.length > 0) return [...new Set(urls)]
-  if (failed) throw failed.reason
-  throw new OpenSeedError('registry_unreachable', {
-    message: 'No registry is configured.',
-    hint: 'Name one with --registry URL, or for good in config.toml: registries = ["https://host"]',
-  })
-}
-
 /** Of a model by its name where registries can do it: they keep the sellers of each model in order. */
 async function gather(
   client: RegistryClient,
   filters: readonly Filter[],
   enough: Enough,
-  signal: AbortSignal,
+  { signal, allowPrivate }: SurveySettings,
 ): Promise<Gathered> {
   const asked = pushDown(filters)
   const names = modelsAskedFor(filters, []) && modelsAskedFor(filters, await readModels(client))
   if (names === null || names.length > mostNames) return readPages(client, asked, signal)
   const isEnough = (listings: readonly SellerListing[]) =>
-    enough.cheapestFirst && listings.length >= enough.rows && countPassing(listings, filters) >= enough.rows
-  const lists = await Promise.all(
-    names.map((model) =>
-      readPages(client, { ...asked, model }, signal, {
-        firstPage: enough.cheapestFirst ? Math.min(enough.rows, pageSize) : pageSize,
-        isEnough,
-      }),
-    ),
-  )
+    enough.cheapestFirst &&
+    listings.length >= enough.rows &&
+    countPassing(listings, filters, allowPrivate) >= enough.rows
+  const firstPage = enough.cheapestFirst ? Math.min(enough.rows, pageSize) : pageSize
+  const lists = await Promise.all([
+    ...names.map((model) => readPages(client, { ...asked, model }, signal, { firstPage, isEnough })),
+    readCatalogued(client, { stale: asked.stale === true }, signal),
+  ])
   return {
-    listings: mergeListings(lists.map(({ listings }) => listings)),
+    // A seller of two of these models stands in two lists.
+    listings: [
+      ...new Map(lists.flatMap(({ listings }) => listings).map((one) => [one.record.peer, one])).values(),
+    ],
     refused: lists.reduce((sum, { refused }) => sum + refused, 0),
     isPart: lists.some(({ isPart }) => isPart),
+  }
+}
+
+/** No registry knows what they sell: whoever wants a model has to look into their catalogues. */
+async function readCatalogued(
+  client: RegistryClient,
+  query: { stale: boolean },
+  signal: AbortSignal,
+): Promise<Gathered> {
+  try {
+    // One page is more than are looked into.
+    const readOn = { firstPage: mostCatalogued, isEnough: () => true }
+    return await readPages(client, { ...query, catalog: true }, signal, readOn)
+  } catch (error) {
+    // What else is asked of the registry tells whether it is there; an older one does not know this question.
+    if (hasCode(error, 'registry_failed')) return { listings: [], refused: 0, isPart: false }
+    throw error
   }
 }
 
@@ -170,7 +168,7 @@ interface ReadOn {
 
 async function readPages(
   client: RegistryClient,
-  query: PushedDown & { model?: string },
+  query: PushedDown & { model?: string; catalog?: boolean },
   signal: AbortSignal,
   { firstPage, isEnough }: ReadOn = { firstPage: pageSize, isEnough: () => false },
 ): Promise<Gathered> {
@@ -193,9 +191,15 @@ async function readPages(
   return { listings, refused, isPart: cursor !== null }
 }
 
-function countPassing(listings: readonly SellerListing[], filters: readonly Filter[]): number {
-  return listings
-    .flatMap((seen) => rowsOf(listingOf(seen, seen.lastSeenMs)))
+function countPassing(
+  listings: readonly SellerListing[],
+  filters: readonly Filter[],
+  allowPrivate: boolean,
+): number {
+  // However old: a condition on the age is judged when all is read.
+  const rules = { nowMs: 0, allowPrivate }
+  return mergeLists([{ url: '', listings }])
+    .flatMap((told) => rowsOf(listingOf(told, rules)))
     .filter((row) => passesAll(filters, row)).length
 }
 

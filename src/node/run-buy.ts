@@ -15,6 +15,8 @@ export interface BuyerFacts {
   payer: string
   /** Where sellers are looked for. */
   registries: readonly string[]
+  /** How many DHT servers are told to begin with, beside those that registries name. */
+  bootstrap: number
   /** Those that were named, with the models that are known without asking. */
   sellers: { url: string; models: string[] }[]
 }
@@ -37,6 +39,7 @@ export async function runBuy(config: Config, io: BuyIo): Promise<void> {
     network: config.network.name,
     payer: checksummed(node.payer),
     registries: config.registries,
+    bootstrap: config.p2p.bootstrap.length,
     sellers: config.buy.sellers.map((url) => ({
       url,
       models: node.market.terms(url)?.offers.map(({ details }) => details.model) ?? [],
@@ -60,12 +63,16 @@ export async function buyerOptions(
     folder: config.paths.buyer,
     network: network.terms,
     rpcUrls: network.rpcUrls,
+    rpcQuorum: config.rpcQuorum,
     confirmation: network.confirmation,
     keys: { payer: keys.payer.privateKey, authorizer: keys['buyer-authorizer'].privateKey },
     sellers: buy.sellers,
     registries: config.registries,
     allowPrivate: buy.allowPrivate,
+    allowPlainHttp: buy.allowPlainHttp,
+    p2p: { ...config.p2p, listen: buy.p2pListen, trustless: buy.trustless },
     caps: buy,
+    allowV1: buy.allowV1,
     maxBodyBytes: buy.maxBodyBytes,
     firstByteTimeoutMs: buy.firstByteTimeoutSec * 1000,
     idleTimeoutMs: buy.idleTimeoutSec * 1000,

@@ -15,7 +15,7 @@ export interface RegistryFacts {
   network: string
   peer: string
   peers: readonly string[]
-  /** Multiaddrs through which others join the DHT. */
+  /** Multiaddrs through which others join the DHT and are relayed; none where that is switched off. */
   dht: readonly string[]
 }
 
@@ -42,9 +42,14 @@ export async function runRegistry(config: Config, { log, build, ready, signal }:
     key: openNodeKey(config.paths.registry),
     network: network.terms,
     ...registry,
-    ...(registry.dhtListen.length > 0 && {
-      dht: { listen: registry.dhtListen, bootstrap: registry.dhtBootstrap },
-    }),
+    dht:
+      registry.p2pListen.length === 0
+        ? null
+        : {
+            listen: registry.p2pListen,
+            announce: registry.p2pAnnounce,
+            bootstrap: config.p2p.bootstrap,
+          },
     isValidSignature: openWalletCheck(rpc),
     build,
     now: systemClock,

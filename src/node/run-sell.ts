@@ -16,6 +16,8 @@ import { startSellerNode } from './seller-node.ts'
 /** What a started seller says of itself. Prices in atomic USDC per million tokens. */
 export interface SellerFacts {
   url: string
+  /** The name of its node; null when it is not announced. */
+  peer: string | null
   network: string
   payTo: string
   engines: { kind: string; url: string }[]
@@ -40,6 +42,8 @@ export async function runSell(config: Config, io: SellIo): Promise<void> {
     folder: config.paths.seller,
     network: network.terms,
     rpcUrls: network.rpcUrls,
+    rpcQuorum: config.rpcQuorum,
+    escrowCodeHash: config.escrowCodeHash,
     confirmation: network.confirmation,
     key: authorizer.privateKey,
     payTo: sell.payTo ?? authorizer.address,
@@ -50,7 +54,14 @@ export async function runSell(config: Config, io: SellIo): Promise<void> {
     maxConcurrency: sell.maxConcurrency,
     withdrawDelaySec: sell.withdrawDelaySec,
     minDeposit: sell.minDeposit,
-    settle: { threshold: sell.claimThreshold, intervalMs: sell.claimIntervalSec * 1000 },
+    leastExact: sell.leastExact,
+    settle: {
+      threshold: sell.claimThreshold,
+      intervalMs: sell.claimIntervalSec * 1000,
+      profitFactor: BigInt(sell.claimProfit),
+      coinPrice: sell.coinPrice,
+      maxBatchGas: sell.claimGas,
+    },
     maxBodyBytes: sell.maxBodyBytes,
     firstByteTimeoutMs: sell.firstByteTimeoutSec * 1000,
     idleTimeoutMs: sell.idleTimeoutSec * 1000,
@@ -59,6 +70,7 @@ export async function runSell(config: Config, io: SellIo): Promise<void> {
   })
   io.ready({
     url: sell.publicUrl ?? node.url,
+    peer: node.net().peer,
     network: network.name,
     payTo: checksummed(sell.payTo ?? authorizer.address),
     engines: engines.map(({ kind, baseUrl }) => ({ kind, url: baseUrl })),
@@ -77,12 +89,18 @@ export async function runSell(config: Config, io: SellIo): Promise<void> {
 }
 
 async function announceOptions(
-  { registries, sell, buy }: Config,
+  { registries, p2p, sell, buy }: Config,
   wallet: { address: Address; privateKey: Hex },
 ): Promise<AnnounceOptions | undefined> {
-  if (!sell.announce || registries.length === 0) return undefined
+  const isMet = sell.p2pListen.length > 0 && (p2p.bootstrap.length > 0 || p2p.lan)
+  if (!sell.announce || (registries.length === 0 && !isMet)) return undefined
   return {
     registries,
+    p2p:
+      sell.p2pListen.length === 0
+        ? undefined
+        : { ...p2p, listen: sell.p2pListen, announce: sell.p2pAnnounce },
+
     publicUrl: sell.publicUrl,
     region: sell.region,
     hardware: await detectHardware(),

@@ -1,48 +1,32 @@
-/** `openseed search`: what registries tell, what passes the filters, and what is measured from here. */
-import { systemClock, type Clock } from '../base/clock.ts'
+/** `openseed search`: what registries or the DHT tell, what passes the filters, and what is measured from here. */
+import { systemClock } from '../base/clock.ts'
 import { OpenSeedError } from '../base/errors.ts'
-import type { Config } from '../config/config.ts'
-import { measureRoundTrip } from '../net/round-trip.ts'
 import { passesAll, type Filter } from '../search/filter.ts'
 import { parseQuery } from '../search/grammar.ts'
-import { rowsOf, type Listing, type Row } from '../search/listing.ts'
+import { listingOf, rowsOf, type Listing, type Row } from '../search/listing.ts'
 import { asksOfState } from '../search/push-down.ts'
 import type { PeerId } from '../wire/peer-id.ts'
+import { openCatalogues, type Filled } from './catalogues.ts'
 import type { BindingStatus } from './judge-binding.ts'
-import { openSurvey, type Enough, type RegistryAnswer } from './registry-survey.ts'
+import type { Enough } from './registry-survey.ts'
+import type { Probe } from './seller-trip.ts'
+import { openSources, type Asked, type Gathered, type SearchSettings } from './search-sources.ts'
 
-export interface SearchSettings {
-  registries: readonly string[]
-  /** Whether sellers in private networks may be probed. */
-  allowPrivate: boolean
-  network: Pick<Config['network'], 'terms' | 'rpcUrls'>
-  signal: AbortSignal
-  now?: Clock
-}
-
-export interface Found {
+export interface Found extends Asked, Pick<Filled, 'failures' | 'unread'> {
   /** What passes every filter, in no order. */
   rows: Row[]
-  registries: RegistryAnswer[]
   /** There are more sellers than were read. */
   isPart: boolean
 }
 
-export interface Shown {
+export interface Shown extends Asked, Pick<Filled, 'failures'> {
   listing: Listing
   /** Of the wallet's signature for this node. Record and heartbeat are valid, or would not be here. */
   binding: BindingStatus
-  /** URLs of the registries that list it. */
-  listedBy: string[]
-}
-
-export interface Probe {
-  outcome: 'measured' | 'unreachable' | 'refused' | 'no_url'
-  rttMs: number | null
 }
 
 export interface SearchTools extends AsyncDisposable {
-  /** Throws `registry_unavailable` and the like when no registry answers. */
+  /** Throws `registry_unreachable`, `dht_unreachable` and the like when nobody answers. */
   find(filters: readonly Filter[], enough: Enough): Promise<Found>
   /** Every row there is and every filter, with those that nobody wrote: to explain why nothing was found. */
   findAll(filters: readonly Filter[]): Promise<{ rows: Row[]; filters: Filter[] }>
@@ -52,48 +36,74 @@ export interface SearchTools extends AsyncDisposable {
   probe(listings: readonly Listing[]): Promise<Map<PeerId, Probe>>
 }
 
-const probeDeadlineMs = 3_000
 const probesAtOnce = 8
 
-/** Throws `registry_unreachable` when no registry is configured or found. */
-export async function openSearchTools(settings: SearchSettings): Promise<SearchTools> {
+export function openSearchTools(settings: SearchSettings): SearchTools {
   const { allowPrivate, network, signal, now = systemClock } = settings
-  const survey = await openSurvey({ ...settings, now })
+  const sources = openSources({ ...settings, now })
+  const catalogues = openCatalogues({ allowPrivate, signal, host: async () => (await sources.dht()).host() })
+
+  async function fill({ sellers }: Gathered, filters: readonly Filter[]): Promise<Filled> {
+    const rules = { nowMs: now(), allowPrivate }
+    return await catalogues.fill(
+      sellers.map((seller) => listingOf(seller, rules)),
+      filters,
+    )
+  }
+
   return {
     async find(filters, enough) {
-      const { listings, registries, isPart } = await survey.matching(filters, enough)
-      const all = withState(filters)
-      return { rows: listings.flatMap(rowsOf).filter((row) => passesAll(all, row)), registries, isPart }
+      const gathered = await sources.matching(filters, enough)
+      const all = withState(filters, gathered)
+      const { listings, ...rest } = await fill(gathered, all)
+      return {
+        ...askedOf(gathered),
+        ...rest,
+        rows: listings.flatMap(rowsOf).filter((row) => passesAll(all, row)),
+        isPart: gathered.isPart,
+      }
     },
     async findAll(filters) {
-      const { listings } = await survey.all()
-      return { rows: listings.flatMap(rowsOf), filters: withState(filters) }
+      const gathered = await sources.all(filters)
+      const { listings } = await fill(gathered, [])
+      return { rows: listings.flatMap(rowsOf), filters: withState(filters, gathered) }
     },
     async show(seller) {
-      const { listings, listedBy } = await survey.named(seller)
+      const gathered = await sources.named(seller)
+      const { listings, failures } = await fill(gathered, [])
       const listing = onlyOne(listings, seller)
       // Loaded when it is needed: elliptic curves and the chain are most of what a search would have to load.
       const { judgeBinding } = await import('./judge-binding.ts')
-      const binding = await judgeBinding(listing, network, now())
-      return { listing, binding, listedBy: listedBy(listing.record.peer) }
+      return {
+        ...askedOf(gathered),
+        failures,
+        listing,
+        binding: await judgeBinding(listing, network, now()),
+      }
     },
     async probe(listings) {
+      const { openTrips } = await import('./seller-trip.ts')
+      const trip = openTrips({ allowPrivate, signal, host: async () => (await sources.dht()).host() })
       const waiting = [...listings]
       const probes = new Map<PeerId, Probe>()
       const work = async () => {
         for (let next = waiting.shift(); next; next = waiting.shift())
-          probes.set(next.record.peer, await probeOne(next, allowPrivate, signal))
+          probes.set(next.record.peer, await trip(next.record))
       }
       await Promise.all(Array.from({ length: probesAtOnce }, work))
       return probes
     },
-    [Symbol.asyncDispose]: () => survey[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: () => sources[Symbol.asyncDispose](),
   }
 }
 
-/** A silent seller is no use to whoever wants to buy. */
-function withState(filters: readonly Filter[]): Filter[] {
-  return asksOfState(filters) ? [...filters] : [...filters, ...parseQuery('state=live')]
+function askedOf({ source, registries, servers }: Gathered): Asked {
+  return { source, registries, servers }
+}
+
+/** A silent seller is no use to whoever wants to buy. Where nobody hears sellers, none is known to be silent. */
+function withState(filters: readonly Filter[], { source }: Gathered): Filter[] {
+  return source === 'dht' || asksOfState(filters) ? [...filters] : [...filters, ...parseQuery('state=live')]
 }
 
 function onlyOne(listings: readonly Listing[], seller: string): Listing {
@@ -109,11 +119,4 @@ function onlyOne(listings: readonly Listing[], seller: string): Listing {
     message: `No seller is called ${seller}.`,
     hint: 'openseed search --nodes lists those there are.',
   })
-}
-
-async function probeOne({ record }: Listing, allowPrivate: boolean, signal: AbortSignal): Promise<Probe> {
-  const { url } = record.body
-  if (url === null) return { outcome: 'no_url', rttMs: null }
-  const trip = await measureRoundTrip(url, { allowPrivate, deadlineMs: probeDeadlineMs, signal })
-  return { outcome: trip.kind, rttMs: trip.kind === 'measured' ? trip.rttMs : null }
 }

@@ -1,12 +1,16 @@
 /** The seller's dealings with the chain, in the words of the seller's parts. */
-import type { Escrow } from '../chain/escrow.ts'
+import { OpenSeedError } from '../base/errors.ts'
+import { agreedChannels } from '../chain/agree.ts'
 import { submitDeposit } from '../chain/deposits.ts'
+import type { Escrow } from '../chain/escrow.ts'
+import { feesFor, readFeeMarket } from '../chain/fees.ts'
 import type { OutboxStore } from '../chain/outbox-store.ts'
 import type { Outbox, TxOutcome } from '../chain/outbox.ts'
 import type { ChainFacts, Entry } from '../seller/channel-entry.ts'
 import type { SettledDeposit } from '../seller/deposit.ts'
 import type { RefundOutcome } from '../seller/refund.ts'
-import { claimOrder, type ClaimOrder } from '../seller/settle.ts'
+import { claimOrder, type ClaimOrder } from '../seller/settle-policy.ts'
+import type { ClaimOutcome } from '../seller/settle.ts'
 import type { Usdc } from '../wire/amount.ts'
 import type { BatchPayload } from '../wire/batch-settlement.ts'
 import { curve } from '../wire/curve.ts'
@@ -15,10 +19,17 @@ import type { Address, Hex } from '../wire/hex.ts'
 import { keccak256 } from '../wire/keccak.ts'
 
 export interface SellerChain {
+  /** As enough RPCs vouch for them; a withdrawal counts when one reports it. */
   readChannels: (ids: Hex[]) => Promise<ChainFacts[]>
   readChannel: (id: Hex) => Promise<ChainFacts>
   settleDeposit: (payload: Extract<BatchPayload, { type: 'deposit' }>) => Promise<SettledDeposit>
-  sendClaims: (orders: ClaimOrder[]) => Promise<{ ok: boolean; reason?: string }>
+  sendClaims: (orders: ClaimOrder[]) => Promise<ClaimOutcome>
+  /** Brings claims of earlier turns to their outcome, and all that a reorg may have undone back to the chain. */
+  reconcileClaims: () => Promise<void>
+  /** The chain gave up what it had from this block on. */
+  reorged: (fromBlock: number) => void
+  /** What a claim would pay for gas now, wei per gas. */
+  weiPerGas: () => Promise<bigint>
   sendRefund: (entry: Entry, amount: Usdc, nonce: bigint) => Promise<RefundOutcome>
 }
 
@@ -26,15 +37,17 @@ export function openSellerChain(
   escrow: Escrow,
   outbox: Outbox,
   outboxStore: Pick<OutboxStore, 'outboxFind'>,
-  seller: { digests: Digests; key: Hex; payTo: Address },
+  seller: { digests: Digests; key: Hex; payTo: Address; depositConfirmations?: number },
 ): SellerChain {
   const { calls, network } = escrow
+  const { depositConfirmations = 1 } = seller
   let readings = 0
+  let reorgedSince: number | null = null
 
   async function readChannels(ids: Hex[]): Promise<ChainFacts[]> {
     if (ids.length === 0) return []
     const reading = ++readings
-    const channels = await escrow.channels(ids)
+    const channels = await agreedChannels(escrow, ids, depositConfirmations)
     return channels.map((channel) => ({
       reading,
       balance: channel.balance,
@@ -55,7 +68,7 @@ export function openSellerChain(
     config,
     deposit,
   }: Extract<BatchPayload, { type: 'deposit' }>): Promise<SettledDeposit> {
-    const outcome = await submitDeposit(escrow, outbox, { config, ...deposit })
+    const outcome = await submitDeposit(escrow, outbox, { config, ...deposit }, depositConfirmations)
     if (outcome.kind === 'refused') {
       // Judged while its transaction of an earlier run was being mined, a deposit that arrived looks impossible.
       const nonce = seller.digests.depositNonce(seller.digests.channelId(config), deposit.authorization.salt)
@@ -66,15 +79,48 @@ export function openSellerChain(
       : outcome
   }
 
-  async function sendClaims(orders: ClaimOrder[]) {
+  async function sendClaims(orders: ClaimOrder[]): Promise<ClaimOutcome> {
     const identity = orders.map(({ channelId, totalClaimed }) => `${channelId}:${totalClaimed}`).join()
-    // The sweep rides along: what is claimed reaches the payout address in the same transaction.
-    const outcome = await outbox.send({
-      key: await attemptKey(`claim:${keccak256(identity)}`),
-      kind: 'claim',
-      ...calls.multicall([calls.claim(orders), calls.settle(seller.payTo, network.asset)]),
-    })
-    return verdict(outcome)
+    const base = `claim:${keccak256(identity)}`
+    let key = await attemptKey(base)
+    try {
+      // Mined before, and yet the chain says that it is due: then a reorg undid it, or the RPCs contradict themselves.
+      const again = await outbox.confirmAgain(key)
+      if (again?.status === 'confirmed') return await judgeAgain(orders)
+      if (again !== null) key = await attemptKey(base)
+      // The sweep rides along: what is claimed reaches the payout address in the same transaction.
+      const settle = calls.settle(seller.payTo, network.asset)
+      const call = calls.multicall([calls.claim(orders), settle])
+      return verdict(await outbox.send({ key, kind: claimKind, ...call }))
+    } catch (thrown) {
+      // Only a row that is signed can still be mined.
+      const row = await outboxStore.outboxFind({ key })
+      if (row?.status !== 'signed' || !(thrown instanceof OpenSeedError)) throw thrown
+      return { kind: 'unknown', reason: thrown.message }
+    }
+  }
+
+  async function judgeAgain(orders: ClaimOrder[]): Promise<ClaimOutcome> {
+    const facts = await readChannels(orders.map(({ channelId }) => channelId))
+    const isThere = orders.every(
+      ({ totalClaimed }, index) => (facts[index]?.totalClaimed ?? 0n) >= totalClaimed,
+    )
+    return isThere
+      ? { kind: 'settled' }
+      : { kind: 'unknown', reason: 'the RPCs show the mined claim and not what it did' }
+  }
+
+  async function reconcileClaims(): Promise<void> {
+    const since = reorgedSince
+    if (since !== null) await outbox.recheck(since)
+    // Another reorg may have come meanwhile.
+    if (reorgedSince === since) reorgedSince = null
+    await outbox.resume(claimKind)
+  }
+
+  async function weiPerGas(): Promise<bigint> {
+    const market = await readFeeMarket(escrow.rpc)
+    return market.baseFeePerGas + feesFor(market).maxPriorityFeePerGas
   }
 
   async function sendRefund(entry: Entry, amount: Usdc, nonce: bigint): Promise<RefundOutcome> {
@@ -103,11 +149,22 @@ export function openSellerChain(
     }
   }
 
-  return { readChannels, readChannel, settleDeposit, sendClaims, sendRefund }
+  return {
+    readChannels,
+    readChannel,
+    settleDeposit,
+    sendClaims,
+    reconcileClaims,
+    reorged: (fromBlock) => void (reorgedSince = Math.min(fromBlock, reorgedSince ?? fromBlock)),
+    weiPerGas,
+    sendRefund,
+  }
 }
 
-function verdict(outcome: TxOutcome): { ok: boolean; reason?: string } {
+const claimKind = 'claim'
+
+function verdict(outcome: TxOutcome): ClaimOutcome {
   return outcome.status === 'confirmed'
-    ? { ok: true }
-    : { ok: false, reason: outcome.reason ?? outcome.status }
+    ? { kind: 'settled' }
+    : { kind: 'failed', reason: outcome.reason ?? outcome.status }
 }

@@ -4,22 +4,22 @@ import { systemClock, type Clock } from '../base/clock.ts'
 import { OpenSeedError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { openRandomWords } from '../base/random.ts'
-import { openEscrow, type Escrow } from '../chain/escrow.ts'
-import type { EscrowEvent } from '../chain/events.ts'
+import { openEscrow } from '../chain/escrow.ts'
 import { openOutbox } from '../chain/outbox.ts'
 import { openRpc } from '../chain/rpc.ts'
-import { watchEscrow } from '../chain/watch.ts'
 import type { ConfirmationPolicy } from '../config/networks.ts'
 import { openBackend } from '../seller/backend.ts'
 import { ChannelBook, type SellerStore } from '../seller/channel-book.ts'
 import { nothingDelivered, type Delivered } from '../seller/channel-entry.ts'
 import type { Engine } from '../seller/engine/engine.ts'
+import { ExactDesk } from '../seller/exact-desk.ts'
 import { openSellerServer } from '../seller/http.ts'
 import { OfferBook } from '../seller/offer-book.ts'
 import { resumeRefunds } from '../seller/refund.ts'
 import { ReplyCache } from '../seller/reply-cache.ts'
+import { Throughput } from '../seller/throughput.ts'
+import { watchWarm } from '../seller/warm-models.ts'
 import { openRoutes, type RouteParts } from '../seller/routes.ts'
-import { settleLoop, settleNow, type SettleParts, type SettlePolicy } from '../seller/settle.ts'
 import { Slots } from '../seller/slots.ts'
 import { loadTokenCounter } from '../seller/tokens.ts'
 import { lockRole } from '../store/lock.ts'
@@ -32,16 +32,32 @@ import type { Address, Hex } from '../wire/hex.ts'
 import type { NetworkTerms } from '../wire/network.ts'
 import { parseSignedOffer } from '../wire/offer.ts'
 import { signReceipt } from '../wire/receipt.ts'
-import { openAnnouncing, type AnnounceOptions } from './announcing.ts'
+import { openAnnouncing, type AnnounceOptions, type Announcing } from './announcing.ts'
+import { openControl } from './control.ts'
+import { netReport, type NetReport } from './net-report.ts'
 import { outboxStoreOf } from './outbox-store.ts'
-import { openSellerChain, type SellerChain } from './seller-chain.ts'
+import { openSellerChain } from './seller-chain.ts'
+import { openExactChain } from './seller-exact-chain.ts'
 import { listOffers, renewEveryMs, type ModelPrices } from './seller-offers.ts'
+import {
+  claimBeforeLeaving,
+  openSellerHeads,
+  openSellerSettler,
+  openWorkRefusal,
+  type SettleTerms,
+} from './seller-settlement.ts'
+import { openSellerTowers } from './seller-towers.ts'
+import { safeDepth, watchChannels } from './seller-watch.ts'
 
 export interface SellerNodeOptions {
   /** the role's own folder */
   folder: string
   network: NetworkTerms
   rpcUrls: readonly string[]
+  /** How many RPCs must agree; null or absent for all but one, and never one alone of several. */
+  rpcQuorum?: number | null
+  /** Hash of the escrow's runtime code; null or absent where it is not known. */
+  escrowCodeHash?: Hex | null
   confirmation: ConfirmationPolicy
   /** receiverAuthorizer; signs offers and receipts and pays gas */
   key: Hex
@@ -53,7 +69,9 @@ export interface SellerNodeOptions {
   maxConcurrency: number
   withdrawDelaySec: number
   minDeposit: Usdc
-  settle: SettlePolicy
+  /** The least that a request paid by a single transfer costs; null: none are taken. Nothing more unless told. */
+  leastExact?: Usdc | null
+  settle: SettleTerms
   maxBodyBytes: number
   firstByteTimeoutMs: number
   idleTimeoutMs: number
@@ -75,6 +93,8 @@ export interface SellerNode {
   relist: () => Promise<void>
   /** Claims and sweeps everything that is charged. */
   settle: () => Promise<Usdc>
+  /** How it stands with being reached by buyers. */
+  net: () => NetReport
   /** Resolves when the node cannot go on. */
   failed: Promise<OpenSeedError>
   /** Drains for `graceMs`, claims, and releases everything. */
@@ -83,7 +103,7 @@ export interface SellerNode {
   abandon: () => Promise<void>
 }
 
-const shutdownClaimMs = 30_000
+const reconcileEveryMs = 15_000
 
 export async function startSellerNode(options: SellerNodeOptions): Promise<SellerNode> {
   const { network, log, key, payTo } = options
@@ -99,12 +119,14 @@ export async function startSellerNode(options: SellerNodeOptions): Promise<Selle
       onFatal: fatal.resolve,
     }),
   )
+  const { rpcQuorum: quorum = null, escrowCodeHash: pinnedCodeHash = null } = options
   const rpc = cleanup.use(
-    openRpc({ urls: [...options.rpcUrls], chainId: network.chainId, timeoutMs: 10_000 }),
+    openRpc({ urls: [...options.rpcUrls], chainId: network.chainId, timeoutMs: 10_000, quorum }),
   )
   const escrow = openEscrow(rpc, network)
-  await checkChain(escrow, options.confirmation, now)
-  const { depth: confirmations } = options.confirmation
+  const { confirmation: policy } = options
+  const { heads, headNumber } = await openSellerHeads(escrow, { policy, pinnedCodeHash, quorum, now })
+  const { depth: confirmations, depositConfirmations } = policy
   const outboxStore = outboxStoreOf(store)
   const outbox = openOutbox({
     rpc,
@@ -117,7 +139,7 @@ export async function startSellerNode(options: SellerNodeOptions): Promise<Selle
     signal: stop.signal,
   })
   const digests = openDigests(network)
-  const chain = openSellerChain(escrow, outbox, outboxStore, { digests, key, payTo })
+  const chain = openSellerChain(escrow, outbox, outboxStore, { digests, key, payTo, depositConfirmations })
   const offers = new OfferBook(now)
   // Loading takes a third of a second of the thread that streams will need.
   const counter = loadTokenCounter()
@@ -125,16 +147,30 @@ export async function startSellerNode(options: SellerNodeOptions): Promise<Selle
     listOffers(options.engines, { digests, key, payTo, pricesOf: options.pricesOf, now }, offers, store)
   await relist()
 
+  const towers = await openSellerTowers({ network, digests, key, payTo, store, now, log })
   const book = new ChannelBook({
     store,
     signReceipt: (receipt) => signReceipt(digests, curve, key, receipt),
+    onStored: (row) => towers.feed.stored(row),
     now,
     log,
   })
   await book.load(chain.readChannels, (row, cost) => proveDelivered(store, row, cost))
   if ([...book.entries()].length > 0) await nextSecond(now)
 
+  const exact = new ExactDesk({
+    store,
+    chain: openExactChain(escrow, outbox, outboxStore),
+    signReceipt: (receipt) => signReceipt(digests, curve, key, receipt),
+    now,
+    log,
+  })
+  await exact.abandonEarlier()
+
+  const settler = openSellerSettler({ book, chain, now, log }, options.settle, options.withdrawDelaySec)
   const slots = new Slots(options.maxConcurrency)
+  const throughput = new Throughput(now)
+  let announcing: Announcing | null = null
   const parts: RouteParts = {
     seller: {
       network,
@@ -142,6 +178,7 @@ export async function startSellerNode(options: SellerNodeOptions): Promise<Selle
       receiverAuthorizer: outbox.address,
       withdrawDelay: options.withdrawDelaySec,
       minDeposit: options.minDeposit,
+      leastExact: options.leastExact === undefined ? 0n : options.leastExact,
     },
     digests,
     curve,
@@ -149,6 +186,8 @@ export async function startSellerNode(options: SellerNodeOptions): Promise<Selle
     offers,
     slots,
     settleDeposit: chain.settleDeposit,
+    refuseWork: openWorkRefusal(heads, settler),
+    exact,
     sendRefund: chain.sendRefund,
     readChain: chain.readChannel,
     // A hundredth of the smallest deposit: refunds cost this seller gas.
@@ -158,63 +197,86 @@ export async function startSellerNode(options: SellerNodeOptions): Promise<Selle
       cleanup.use(openBackend({ ...options, baseUrl: engine.baseUrl, apiKey: options.engineKey })),
     ),
     replies: new ReplyCache(),
+    throughput,
+    announced: async () => announcing?.announced() ?? null,
+    towers: towers.desk,
     countTokens: () => counter,
     readerTimeoutMs: options.idleTimeoutMs,
     maxBodyBytes: options.maxBodyBytes,
     log,
     now,
   }
-  const settleParts: SettleParts = {
-    book,
-    policy: options.settle,
-    sendClaims: chain.sendClaims,
-    readChain: chain.readChannels,
-    now,
-    log,
-  }
   await counter
+  const net = () => announcing?.net() ?? netReport(null, null)
   const server = await openSellerServer({
     ...options.listen,
     maxBodyBytes: options.maxBodyBytes,
     routes: openRoutes(parts),
     log,
   })
-  const announcer =
-    options.announce === undefined
-      ? null
-      : await openAnnouncing(options.announce, {
-          folder: options.folder,
-          url: server.url,
-          network,
-          digests,
-          payTo,
-          key,
-          offers,
-          slots,
-          maxBodyBytes: options.maxBodyBytes,
-          store,
-          onFatal: fatal.resolve,
-          now,
-          log,
-        }).catch(async (error: unknown) => {
-          await server.close(0)
-          throw error
-        })
+  try {
+    if (options.announce !== undefined) {
+      const warm = cleanup.use(watchWarm(options.engines, { apiKey: options.engineKey }))
+      announcing = await openAnnouncing(options.announce, {
+        folder: options.folder,
+        url: server.url,
+        network,
+        digests,
+        payTo,
+        key,
+        offers,
+        slots,
+        throughput,
+        warm: () => warm.ids(),
+        maxBodyBytes: options.maxBodyBytes,
+        store,
+        accept: (socket) => server.accept(socket),
+        onFatal: fatal.resolve,
+        now,
+        log,
+      })
+    }
+    cleanup.use(await openControl(options.folder, { net: async () => net(), ...towers.control }))
+  } catch (error) {
+    await announcing?.close(false)
+    await announcing?.release()
+    await server.close(0)
+    throw error
+  }
   const relistAndTell = async () => {
     await relist()
-    announcer?.changed()
+    announcing?.changed()
   }
+  // What the previous run saw mined may be gone.
+  chain.reorged(Math.max(0, headNumber - safeDepth))
   const background = [
-    finishEarlier(() => outbox.resume(), parts, log),
-    settleLoop(settleParts, options.settleEveryMs ?? 10_000, stop.signal),
-    watchChannels(escrow, chain, settleParts, store, options.pollMs ?? 10_000, stop.signal),
+    finishEarlier(() => outbox.resume(), parts, log).then(() => reconcileExact(exact, stop.signal)),
+    settler.run(options.settleEveryMs ?? 10_000, stop.signal),
+    watchChannels(
+      {
+        escrow,
+        chain,
+        book,
+        settler,
+        heads,
+        fromBlock: headNumber,
+        pollMs: options.pollMs ?? 10_000,
+        depositConfirmations,
+        log,
+      },
+      stop.signal,
+    ),
     renewOffers(relistAndTell, log, stop.signal),
+    towers.desk.watch(stop.signal),
   ]
   const resources = cleanup.move()
   let ended: Promise<void> | undefined
   const end = async (leave: () => Promise<void>) => {
+    towers.desk.close()
     await leave()
     stop.abort(new OpenSeedError('shutting_down', { message: 'The seller is stopping.' }))
+    // An RPC that hangs must not hold up the end.
+    await rpc.close()
     await Promise.allSettled(background)
     await resources.disposeAsync()
   }
@@ -224,35 +286,20 @@ export async function startSellerNode(options: SellerNodeOptions): Promise<Selle
     offers,
     store,
     relist: relistAndTell,
-    settle: () => settleNow(settleParts, true),
+    settle: () => settler.settle('all'),
+    net,
     failed: fatal.promise,
     close: (graceMs = 10_000) =>
       (ended ??= end(async () => {
-        await Promise.all([announcer?.close(), server.close(graceMs)])
-        await claimBeforeLeaving(settleParts, log)
+        await Promise.all([announcing?.close(), server.close(graceMs)])
+        await announcing?.release()
+        await claimBeforeLeaving(settler, log)
       })),
     abandon: () =>
       (ended ??= end(async () => {
-        await Promise.all([announcer?.close(false), server.close(0)])
+        await Promise.all([announcing?.close(false), server.close(0)])
+        await announcing?.release()
       })),
-  }
-}
-
-/** Money is only taken for a chain that is the right one, alive, and holds the contracts. */
-async function checkChain(escrow: Escrow, policy: ConfirmationPolicy, now: Clock): Promise<void> {
-  const [head, code] = await Promise.all([escrow.head(), escrow.codeExists()])
-  if (!code) {
-    throw new OpenSeedError('chain_mismatch', {
-      message: `Chain ${escrow.network.chainId} has no escrow, collector or token at the network's addresses.`,
-      hint: 'Check --network and rpc_urls.',
-    })
-  }
-  const skewSec = Math.abs(now() / 1000 - head.timestampSec)
-  if (policy.maxHeadAgeSec !== null && skewSec > 300) {
-    throw new OpenSeedError('clock_skewed', {
-      message: `This machine's clock and the chain's newest block are ${Math.round(skewSec)} s apart.`,
-      hint: 'Set the clock (timedatectl set-ntp true), or use an RPC that is in sync.',
-    })
   }
 }
 
@@ -273,6 +320,14 @@ async function nextSecond(now: Clock): Promise<void> {
   await wait(1000 - (now() % 1000))
 }
 
+/** Outcomes that the chain did not tell in time. */
+async function reconcileExact(exact: ExactDesk, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await exact.reconcile()
+    await wait(reconcileEveryMs, undefined, { signal, ref: false }).catch(() => undefined)
+  }
+}
+
 async function finishEarlier(resume: () => Promise<void>, parts: RouteParts, log: Log): Promise<void> {
   try {
     await resume()
@@ -282,67 +337,10 @@ async function finishEarlier(resume: () => Promise<void>, parts: RouteParts, log
   await resumeRefunds(parts)
 }
 
-/** A fault of the disk interrupts the watch; what was not booked is read again. */
-async function watchChannels(
-  escrow: Escrow,
-  chain: SellerChain,
-  settle: SettleParts,
-  store: SellerStore,
-  pollMs: number,
-  signal: AbortSignal,
-): Promise<void> {
-  const { log } = settle
-  let next: number | null = null
-  while (!signal.aborted) {
-    try {
-      next ??= await firstBlock(escrow, store)
-      await watchEscrow({
-        escrow,
-        fromBlock: next,
-        pollMs,
-        signal,
-        filter: { names: ['Deposited', 'Refunded', 'WithdrawInitiated', 'WithdrawFinalized'] },
-        onFailure: (error) => log.warn({ error }, 'the chain cannot be watched'),
-        async onEvents(events, throughBlock) {
-          for (const event of events) await adoptEvent(event, chain, settle)
-          await store.run('setMeta', { key: 'watch.block', value: String(throughBlock) })
-          next = throughBlock + 1
-        },
-      })
-    } catch (error) {
-      log.error({ error }, 'watching the chain was interrupted; it starts again')
-      await wait(pollMs, undefined, { signal, ref: false }).catch(() => undefined)
-    }
-  }
-}
-
-async function firstBlock(escrow: Escrow, store: SellerStore): Promise<number> {
-  const stored = await store.read('getMeta', { key: 'watch.block' })
-  return stored === null ? (await escrow.head()).number : Number(stored) + 1
-}
-
-async function adoptEvent(event: EscrowEvent, chain: SellerChain, settle: SettleParts): Promise<void> {
-  const { book, log } = settle
-  const entry = 'channelId' in event ? book.find(event.channelId) : undefined
-  if (entry === undefined) return
-  await book.adoptChain(entry, await chain.readChannel(entry.id))
-  if (event.name !== 'WithdrawInitiated') return
-  log.warn({ channel: entry.id }, 'the buyer withdraws; claiming what is charged')
-  await settleNow(settle, false).catch((error: unknown) => log.error({ error }, 'the claim failed'))
-}
-
 async function renewOffers(relist: () => Promise<void>, log: Log, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     await wait(renewEveryMs, undefined, { signal, ref: false }).catch(() => undefined)
     if (!signal.aborted)
       await relist().catch((error: unknown) => log.warn({ error }, 'offers were not renewed'))
-  }
-}
-
-async function claimBeforeLeaving(settle: SettleParts, log: Log): Promise<void> {
-  const late = wait(shutdownClaimMs, 'late' as const, { ref: false })
-  const outcome = await Promise.race([settleNow(settle, true).catch((error: unknown) => error), late])
-  if (outcome === 'late' || outcome instanceof Error) {
-    log.warn({ error: outcome }, 'not everything is claimed; the next start will claim it')
   }
 }

@@ -104,6 +104,7 @@ function offerFor(model: EngineModel, engine: Engine, signer: OfferSigner): Sign
     maxN: 4,
     engine: engine.kind,
     ...(model.quantization === null ? {} : { quantization: model.quantization }),
+    ...(model.templateHash === undefined ? {} : { templateHash: model.templateHash }),
   }
   const { priceIn, priceCached, priceOut, fixedPrice } = prices
   const validUntilSec = Math.floor(signer.now() / 1000) + validSec

@@ -29,6 +29,8 @@ export type Refusal =
 export type Outcome =
   | { peer: PeerId | null; status: 'ok' }
   | { peer: PeerId; status: 'need'; need: 'record' }
+  /** `seq` of the seller record that is newer than the one the heartbeat belongs to. */
+  | { peer: PeerId; status: 'superseded'; seq: number }
   | { peer: PeerId | null; status: 'refused'; reason: Refusal; lastSeq?: number }
 
 export interface AdmitParts {
@@ -144,6 +146,7 @@ export function openAdmission(parts: AdmitParts): Admission {
     const { peer } = verdict.record
     const taken = index.beat(verdict.record, source)
     if (taken === 'need_record') return { peer, status: 'need', need: 'record' }
+    if (taken === 'superseded') return { peer, status: taken, seq: index.find(peer)!.recordSeq }
     return taken === 'ok' ? accept(peer, 'heartbeat') : refuse(input, 'rollback', lastSeq)
   }
 

@@ -4,6 +4,7 @@ import type { PeerId } from '../wire/peer-id.ts'
 import { encodeRecord, type SellerRecord } from '../wire/record.ts'
 import type { RecordModel } from '../wire/seller-record.ts'
 import { clockSkewSec } from '../wire/validate-record.ts'
+import { measuredHealth, type Health } from './health.ts'
 
 /** `left`: it said goodbye. It is listed no more, but its sequence still guards against old records. */
 export type EntryState = 'live' | 'stale' | 'left'
@@ -20,6 +21,8 @@ export interface Entry {
   region: string | null
   /** Has a public URL. */
   direct: boolean
+  /** Has addresses among the peers. */
+  isPeer: boolean
   beatText: string | null
   beatSeq: number | null
   state: EntryState
@@ -33,6 +36,10 @@ export interface Entry {
   recordVersion: number
   /** The registry that the last change came from; null when the seller told it itself. */
   from: PeerId | null
+  /** When this registry last asked the seller itself, or meant to; 0 when it never did. */
+  askedMs: number
+  /** What came of it; null when nothing did yet. */
+  health: Health | null
 }
 
 /** What a record says, in the fields of an entry. */
@@ -48,6 +55,7 @@ export function recordFields(record: SellerRecord, binding: SignedBinding) {
     models: body.models ?? [],
     region: body.region,
     direct: body.url !== null,
+    isPeer: body.addrs.length > 0,
   }
 }
 
@@ -59,10 +67,16 @@ export function uptimeOf(entry: Entry, nowMs: number): number {
   return Math.min(1, Math.round((live / known) * 10_000) / 10_000)
 }
 
-/** A listing as JSON text: signed documents word for word. */
-export function listingText(entry: Entry, nowMs: number): string {
-  const { recordText, bindingText, beatText, lastSeenMs, state, firstSeenMs, heartbeats } = entry
-  const measured = JSON.stringify({ sinceMs: firstSeenMs, uptime: uptimeOf(entry, nowMs), heartbeats })
+/** A listing as JSON text: signed documents word for word, and what the registry `by` saw itself. */
+export function listingText(entry: Entry, by: PeerId, nowMs: number): string {
+  const { recordText, bindingText, beatText, lastSeenMs, state, firstSeenMs, heartbeats, health } = entry
+  const measured = JSON.stringify({
+    by,
+    sinceMs: firstSeenMs,
+    uptime: uptimeOf(entry, nowMs),
+    heartbeats,
+    ...(health !== null && measuredHealth(health)),
+  })
   return (
     `{"record":${recordText},"binding":${bindingText},"heartbeat":${beatText ?? 'null'},` +
     `"lastSeenMs":${lastSeenMs},"state":"${state}","measured":${measured}}`

@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
 import { asOpenSeedError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
-import type { RegistryClient } from '../net/registry-client.ts'
+import type { RegistryClient, RegistryIndexes } from '../net/registry-client.ts'
 import { signBatch, type DeltaItem } from '../wire/delta-batch.ts'
 import type { NodeKey } from '../wire/node-key.ts'
 import type { PeerId } from '../wire/peer-id.ts'
@@ -15,6 +15,8 @@ export interface ExchangeParts {
   index: SellerIndex
   key: NodeKey
   apply: (items: readonly DeltaItem[], from: PeerId) => Promise<void>
+  /** Takes what a peer says about itself and the registries it knows. */
+  learn: (url: string, indexes: RegistryIndexes) => void
   now: Clock
   log: Log
   everyMs?: number
@@ -37,6 +39,7 @@ export interface Exchange extends AsyncDisposable {
 
 const usualEveryMs = 2_000
 const longestPauseMs = 60_000
+const indexEveryMs = 5 * 60_000
 
 /** Starts exchanging. Runs until it is disposed of. */
 export function openExchange(parts: ExchangeParts): Exchange {
@@ -62,6 +65,7 @@ class Lane {
   /** What the other has of ours, and we of it. */
   #sent: string | null = null
   #taken: string | undefined
+  #indexAtMs: number | null = null
 
   constructor(client: RegistryClient, parts: ExchangeParts) {
     this.#client = client
@@ -83,6 +87,7 @@ class Lane {
     const { status } = this
     try {
       const more = await this.#swap()
+      await this.#askIndex(signal)
       if (status.failures > 0) log.info({ registry: status.url }, 'a peer registry is back')
       status.failures = 0
       status.lastOkMs = this.#parts.now()
@@ -94,6 +99,15 @@ class Lane {
         log.warn({ registry: status.url, err: error }, 'a peer registry does not answer; trying on')
       throw error
     }
+  }
+
+  async #askIndex(signal: AbortSignal): Promise<void> {
+    const { learn, now } = this.#parts
+    if (this.#indexAtMs !== null && now() - this.#indexAtMs < indexEveryMs) return
+    this.#indexAtMs = now()
+    // News of sellers do not depend on it.
+    const indexes = await this.#client.indexes(signal).catch(() => null)
+    if (indexes?.record.peer === this.status.peer) learn(this.status.url, indexes)
   }
 
   /** One exchange. True when either side has more at once. */

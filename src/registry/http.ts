@@ -93,7 +93,7 @@ function find(name: string, { fixed, seller }: Routes): (ask: Ask) => Promise<Re
   const knowsPath = [...fixed.keys()].some((known) => known.endsWith(` ${path}`))
   throw new OpenSeedError(knowsPath ? 'method_not_allowed' : 'not_found', {
     message: `There is no ${name.slice(0, 200)} here.`,
-    hint: 'GET /v1/sellers, /v1/models, /v1/stats, /v1/deltas; POST /v1/sellers, /v1/heartbeats, /v1/deltas.',
+    hint: 'GET /v1/sellers, /v1/models, /v1/stats, /v1/index, /v1/deltas; POST /v1/sellers, /v1/heartbeats, /v1/deltas.',
   })
 }
 

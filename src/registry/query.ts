@@ -13,6 +13,8 @@ export interface SellersQuery {
   minContext: number | null
   region: string | null
   direct: boolean
+  /** Only sellers whose models are in a catalogue of their own, not in their record. */
+  catalog: boolean
   stale: boolean
   limit: number
   after: Place | null
@@ -32,6 +34,7 @@ const names = [
   'min_ctx',
   'region',
   'direct',
+  'catalog',
   'stale',
   'limit',
   'cursor',
@@ -50,6 +53,7 @@ export function parseSellersQuery(params: URLSearchParams): SellersQuery {
     minContext: integer(params, 'min_ctx', 0, Number.MAX_SAFE_INTEGER),
     region: text(params, 'region', 32),
     direct: truth(params, 'direct'),
+    catalog: truth(params, 'catalog'),
     stale: truth(params, 'stale'),
     limit: integer(params, 'limit', 1, mostSellersOfPage) ?? usualLimit,
     after: place(params),
@@ -60,9 +64,10 @@ export function parseSellersQuery(params: URLSearchParams): SellersQuery {
 
 /** True when a row is what the query asks for. */
 export function matches({ entry, model }: Row, query: SellersQuery): boolean {
-  const { maxPrice, maxIn, maxOut, minContext, region, direct, stale } = query
+  const { maxPrice, maxIn, maxOut, minContext, region, direct, catalog, stale } = query
   if (entry.state !== 'live' && !(stale && entry.state === 'stale')) return false
   if (direct && !entry.direct) return false
+  if (catalog && entry.models.length > 0) return false
   if (region !== null && entry.region !== region) return false
   if (model !== null) return isWithin(model, maxPrice, maxIn, maxOut, minContext)
   // Without a model any one of the seller's may be the one that fits.

@@ -10,6 +10,7 @@ import type { Admission } from './admit.ts'
 import { deltaText } from './deltas.ts'
 import { listingText } from './entry.ts'
 import type { Exchange } from './exchange.ts'
+import type { IndexBook } from './index-book.ts'
 import { openModelList } from './model-list.ts'
 import { integer, parseSellersQuery, refuseUnknown, text } from './query.ts'
 import type { SellerIndex } from './seller-index.ts'
@@ -19,6 +20,7 @@ export interface RouteParts {
   index: SellerIndex
   admission: Admission
   exchange: Pick<Exchange, 'peers' | 'isPeer'>
+  book: IndexBook
   applyDeltas: (items: readonly DeltaItem[], from: PeerId) => Promise<void>
   key: NodeKey
   /** CAIP-2. */
@@ -63,7 +65,7 @@ export interface Routes {
 }
 
 export function openRoutes(parts: RouteParts): Routes {
-  const { index, admission, exchange, key, network, build, startedMs, waiting, now } = parts
+  const { index, admission, exchange, book, key, network, build, startedMs, waiting, now } = parts
   const listModels = openModelList(index, now)
 
   async function register({ readJson }: Ask): Promise<Reply> {
@@ -96,14 +98,15 @@ export function openRoutes(parts: RouteParts): Routes {
     if (ifNoneMatch === etag) return { status: 304, text: '', headers }
     const { entries, gone, next, more, version, reset } = index.query(query)
     const atMs = now()
-    const listings = entries.map((entry) => listingText(entry, atMs)).join(',')
+    const listings = entries.map((entry) => listingText(entry, key.peerId, atMs)).join(',')
     const rest = JSON.stringify({ gone, next, more, version, reset })
     return { status: 200, text: `{"sellers":[${listings}],${rest.slice(1)}`, headers }
   }
 
   function seller(peer: string): Reply {
     const entry = index.find(peer)
-    if (entry !== undefined && entry.state !== 'left') return { status: 200, text: listingText(entry, now()) }
+    if (entry !== undefined && entry.state !== 'left')
+      return { status: 200, text: listingText(entry, key.peerId, now()) }
     throw new OpenSeedError('not_found', { message: 'No such seller is listed here.' })
   }
 
@@ -133,6 +136,11 @@ export function openRoutes(parts: RouteParts): Routes {
     })
   }
 
+  function indexes({ params }: Ask): Reply {
+    refuseUnknown(params, [])
+    return { status: 200, text: book.text() }
+  }
+
   function deltas({ params }: Ask): Reply {
     refuseUnknown(params, ['since'])
     return json(200, signBatch(key, deltaText(index, text(params, 'since', 64), null).text))
@@ -155,6 +163,7 @@ export function openRoutes(parts: RouteParts): Routes {
       ['POST /v1/heartbeats', heartbeats],
       ['GET /v1/models', models],
       ['GET /v1/stats', stats],
+      ['GET /v1/index', indexes],
       ['GET /v1/deltas', deltas],
       ['POST /v1/deltas', takeDeltas],
     ]),

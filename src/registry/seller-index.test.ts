@@ -29,10 +29,11 @@ test('whatever happens, lists are in order, counts agree, and following changes 
         const source = { from: null, seenMs: nowMs }
         seq = Math.max(seq + 1, nowMs)
         const when = { seq }
+        const recordSeq = index.find(seller.peer)?.recordSeq ?? 0
         if (act === 'register')
           index.upsert(seller.record({ models: [modelOf(model, price)] }, when), seller.binding, source)
-        else if (act === 'beat') index.beat(seller.heartbeat({ recordSeq: 0 }, when), source)
-        else if (act === 'leave') index.beat(seller.heartbeat({ recordSeq: 0, leaving: true }, when), source)
+        else if (act === 'beat') index.beat(seller.heartbeat({ recordSeq }, when), source)
+        else if (act === 'leave') index.beat(seller.heartbeat({ recordSeq, leaving: true }, when), source)
         else nowMs += waitSec * 1_000
         index.sweep()
 

@@ -69,6 +69,11 @@ export class SellerIndex {
     return this.#entries.get(peer)
   }
 
+  /** Those that were heard of lately. */
+  live(): Entry[] {
+    return [...this.#entries.values()].filter(({ state }) => state === 'live')
+  }
+
   /** Takes a judged record. `old`: a newer one is here. `full`: there is no room and nobody silent to forget. */
   upsert(record: SellerRecord, binding: SignedBinding, source: Source): 'ok' | 'old' | 'full' {
     const known = this.#entries.get(record.peer)
@@ -83,12 +88,16 @@ export class SellerIndex {
     return 'ok'
   }
 
-  /** Takes a judged heartbeat of a seller whose record is here; `need_record` when it is not, or an older one is. */
-  beat(heartbeat: HeartbeatRecord, source: Source): 'ok' | 'old' | 'need_record' {
+  /**
+   * Takes a judged heartbeat of a seller whose record is here. `need_record`: it is not, or an older one is.
+   * `superseded`: a newer one is, so that this is a process which another with the same key took over from.
+   */
+  beat(heartbeat: HeartbeatRecord, source: Source): 'ok' | 'old' | 'need_record' | 'superseded' {
     const entry = this.#entries.get(heartbeat.peer)
     const { leaving, recordSeq } = heartbeat.body
     if (entry === undefined) return leaving ? 'ok' : 'need_record'
     if (entry.recordSeq < recordSeq && !leaving) return 'need_record'
+    if (entry.recordSeq > recordSeq) return 'superseded'
     if (entry.beatSeq !== null && entry.beatSeq >= heartbeat.seq) return 'old'
     const before = entry.state
     entry.beatText = encodeRecord(heartbeat)
@@ -203,6 +212,8 @@ export class SellerIndex {
       liveFromMs: 0,
       recordVersion: 0,
       from: null,
+      askedMs: 0,
+      health: null,
     }
     this.#entries.set(entry.peer, entry)
     this.#counts.stale += 1

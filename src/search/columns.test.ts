@@ -8,7 +8,7 @@ import { onePerSeller, parseFields, parseSort, sortRows } from './sort.ts'
 const textOf = (name: string, row = searchRow()) => cellOf(fieldNamed(name)!, row).text
 
 test('what only the seller says carries a question mark, what binds it or was measured does not', () => {
-  const row = searchRow({ evidence: { rttMs: 12.3 } })
+  const row = searchRow({ evidence: { rttMs: 12.3, path: 'url' } })
   expect(textOf('tps', row)).toBe('42?')
   expect(textOf('region', row)).toBe('eu-west?')
   expect(textOf('hardware', row)).toBe('NVIDIA H100 80GiB?')
@@ -20,14 +20,33 @@ test('what only the seller says carries a question mark, what binds it or was me
   expect(textOf('seller', row)).toMatch(/^12D3KooW.{8}$/)
 })
 
-test('a seller that is only reached through others is on a relay', () => {
-  const addrs = ['/ip4/203.0.113.7/tcp/1/p2p/x/p2p-circuit']
-  expect(textOf('reach', searchRow({ body: { url: null, addrs } }))).toBe('relay?')
-  expect(textOf('reach', searchRow({ body: { url: null, addrs: [] } }))).toBe('-')
+test('a seller is reached directly by a public place of its own, else over a relay, else not', () => {
+  const circuit = '/ip4/203.0.113.7/tcp/1/p2p/x/p2p-circuit/p2p/y'
+  const reach = (url: string | null, ...addrs: string[]) =>
+    textOf('reach', searchRow({ body: { url, addrs } }))
+  expect(reach(null, circuit)).toBe('relay?')
+  expect(reach(null, circuit, '/ip4/203.0.113.9/tcp/8405')).toBe('direct?')
+  expect(reach('https://seller.example.com', circuit)).toBe('direct?')
+  expect(reach('http://10.0.0.7:8403', circuit)).toBe('relay?')
+  expect(reach(null)).toBe('-')
+  expect(reach(null, '/ip4/192.168.1.2/tcp/8405')).toBe('-')
+  expect(textOf('reach', searchRow({ evidence: { rttMs: 5, path: 'relayed' } }))).toBe('relay')
+})
+
+test('what registries saw is the middle of it, and of two the worse', () => {
+  const success = (...values: number[]) =>
+    textOf('success', searchRow({ observed: values.map((success) => ({ success })) }))
+  expect(success(1, 0.5, 0.9)).toBe('90%')
+  expect(success(1, 0.5)).toBe('50%')
+  expect(success()).toBe('-')
+  expect(textOf('success', searchRow({ observed: [{}, { success: 0.99 }] }))).toBe('99%')
+  expect(textOf('uptime', searchRow({ observed: [{ uptime: 0.2 }, { uptime: 0.9 }, { uptime: 1 }] }))).toBe(
+    '90%',
+  )
 })
 
 test('programs get raw values and which of them are claims', () => {
-  const json = jsonOf(searchRow({ evidence: { rttMs: 5 } }))
+  const json = jsonOf(searchRow({ evidence: { rttMs: 5, path: 'direct' } }))
   expect(json).toMatchObject({ out: 600_000n, ctx: 131_072, rtt: 5, ttft: null, warm: 'yes' })
   expect(json.claimed).toContain('region')
   expect(json.measured).toEqual(expect.arrayContaining(['rtt', 'age', 'reach']))

@@ -1,6 +1,7 @@
 /** The one list of what can be filtered by, sorted by and shown. */
 import { nearest } from '../base/nearest.ts'
-import type { Listing, Row } from './listing.ts'
+import type { Row } from './listing.ts'
+import { observed } from './observed.ts'
 import type { Quantity, QuantityKind } from './units.ts'
 
 export type FieldKind = QuantityKind | 'text' | 'list'
@@ -120,8 +121,8 @@ export const fields: readonly Field[] = [
   field(
     'success',
     'share',
-    'share of requests that succeeded',
-    measured(({ listing }) => listing.evidence.success),
+    'share of the questions of registries that it answered',
+    measured(({ listing }) => observed(listing, ({ success }) => success ?? null)),
     { title: 'OK' },
   ),
   field('load', 'share', 'share of its slots that are taken', claim(loadOf)),
@@ -139,12 +140,10 @@ export const fields: readonly Field[] = [
     measured(({ listing }) => listing.evidence.rttMs),
   ),
   field('hardware', 'text', 'what it runs on', claim(hardwareOf), { aliases: ['hw'] }),
-  field(
-    'age',
-    'duration',
-    'since its last sign of life',
-    measured(({ listing }) => listing.ageMs),
-  ),
+  field('age', 'duration', 'since its last sign of life', ({ listing }) => ({
+    value: listing.ageMs,
+    standing: listing.lastSeenMs === null ? 'claim' : 'measured',
+  })),
   field(
     'state',
     'text',
@@ -156,7 +155,7 @@ export const fields: readonly Field[] = [
     'uptime',
     'share',
     'share of the time a registry heard from it',
-    measured(({ listing }) => listing.measured.uptime),
+    measured(({ listing }) => observed(listing, ({ uptime }) => uptime)),
   ),
   field('warm', 'text', 'whether the model is loaded', claim(warmth), { choices: ['yes', 'no'] }),
   field(
@@ -253,6 +252,13 @@ export const fields: readonly Field[] = [
   ),
 ]
 
+const ofModel = ['model', 'quant', 'ctx', 'maxout', 'in', 'cached', 'out', 'price', 'warm', 'caps']
+
+/** True for what differs between the models of one seller. */
+export function isOfModel({ name }: Pick<Field, 'name'>): boolean {
+  return ofModel.includes(name)
+}
+
 /** By name or alias, in any case; undefined when there is none. */
 export function fieldNamed(name: string): Field | undefined {
   const wanted = name.toLowerCase()
@@ -279,14 +285,10 @@ function loadOf(row: Row): number | null {
   return slots === 0 ? 1 : now.running / slots
 }
 
-function readReach({ listing }: Row): Fact {
-  // A round trip was made to the very address, so it is no claim any more.
-  return { value: reachOf(listing), standing: listing.evidence.rttMs === null ? 'claim' : 'measured' }
-}
-
-function reachOf({ record: { body } }: Listing): 'direct' | 'relay' | null {
-  if (body.url !== null || body.addrs.some((addr) => !addr.includes('/p2p-circuit'))) return 'direct'
-  return body.addrs.length > 0 ? 'relay' : null
+function readReach({ listing: { reach, evidence } }: Row): Fact {
+  // A round trip was made, so it is no claim any more; and the way it took is the way there is.
+  if (evidence.path === null) return { value: reach, standing: 'claim' }
+  return { value: evidence.path === 'relayed' ? 'relay' : 'direct', standing: 'measured' }
 }
 
 function warmth(row: Row): string | null {

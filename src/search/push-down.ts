@@ -39,6 +39,16 @@ export function modelsAskedFor(filters: readonly Filter[], names: readonly strin
   return names.filter((name) => asked.every((filter) => judge(filter, rowNamed(name)) === 'passes'))
 }
 
+const mostNames = 4
+
+/** Words of a query that may be the whole name of a model, for who can look up whole names only. */
+export function modelNamesIn(filters: readonly Filter[]): string[] {
+  const words = filters.flatMap(({ field, operator, values }) =>
+    field.name === 'model' && ['has', '=', 'in'].includes(operator) ? values.map(String) : [],
+  )
+  return [...new Set(words)].slice(0, mostNames)
+}
+
 // Only its model is looked at.
 function rowNamed(id: string): Row {
   return { model: { id } } as Row

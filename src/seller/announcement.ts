@@ -12,8 +12,8 @@ import type { Slots } from './slots.ts'
 export interface SellerProfile {
   payTo: Address
   authorizer: Address
-  /** Where buyers reach it, without a trailing slash. */
-  url: string
+  /** Where buyers reach it over HTTP, without a trailing slash; null when over its addresses only. */
+  url: string | null
   region: string | null
   hardware: RecordHardware | null
   /** CAIP-2. */
@@ -28,6 +28,8 @@ export const catalogPath = '/openseed/v1/catalog'
 const recordTtlSec = 900
 const heartbeatTtlSec = 90
 const mostModels = 32
+const leastAddrs = 2
+const mostWarmBytes = 1_024
 
 export function announcedModels(offers: readonly SignedOffer[]): RecordModel[] {
   return offers.map(({ offer, details }) => ({
@@ -45,28 +47,46 @@ export function announcedModels(offers: readonly SignedOffer[]): RecordModel[] {
 export interface RecordDraftParts {
   profile: SellerProfile
   models: readonly RecordModel[]
+  /** Multiaddrs, the best ones first. */
+  addrs: readonly string[]
   bindingHash: Hex
   /** Unix milliseconds. */
   seq: number
 }
 
-/** The record with its models in it, or with their catalogue's hash when they are too many. */
+/**
+ * The record with its models in it, or with their catalogue's hash when they are too many. A model that is not in the
+ * record is found by nobody who searches, so that further addresses give way first.
+ */
 export function makeRecord(key: NodeKey, parts: RecordDraftParts): SellerRecord {
-  if (parts.models.length <= mostModels) {
-    try {
-      return sign(key, parts, { models: [...parts.models], catalog: null })
-    } catch (error) {
-      if (!hasCode(error, 'invalid_message')) throw error
-    }
+  const { models, addrs, profile } = parts
+  if (models.length <= mostModels) {
+    const offered = { models: [...models], catalog: null }
+    const made =
+      tryToSign(key, parts, offered) ??
+      tryToSign(key, { ...parts, addrs: addrs.slice(0, leastAddrs) }, offered)
+    if (made !== null) return made
   }
-  const hash = catalogHash(catalogText(parts.models))
-  return sign(key, parts, { models: null, catalog: { hash, url: parts.profile.url + catalogPath } })
+  const base = profile.url ?? `http://${key.peerId}.openseed`
+  const catalog = { hash: catalogHash(catalogText(models)), url: base + catalogPath }
+  return sign(key, parts, { models: null, catalog })
+}
+
+type Offered = Pick<SellerRecord['body'], 'models' | 'catalog'>
+
+function tryToSign(key: NodeKey, parts: RecordDraftParts, offered: Offered): SellerRecord | null {
+  try {
+    return sign(key, parts, offered)
+  } catch (error) {
+    if (hasCode(error, 'invalid_message')) return null
+    throw error
+  }
 }
 
 function sign(
   key: NodeKey,
-  { profile, bindingHash, seq }: RecordDraftParts,
-  offered: Pick<SellerRecord['body'], 'models' | 'catalog'>,
+  { profile, addrs, bindingHash, seq }: RecordDraftParts,
+  offered: Offered,
 ): SellerRecord {
   const { payTo, authorizer, url, region, hardware, network, concurrency, maxBodyBytes } = profile
   return signRecord(key, {
@@ -79,7 +99,7 @@ function sign(
       authorizer,
       bindingHash,
       url,
-      addrs: [],
+      addrs: [...addrs],
       region,
       hardware,
       networks: [network],
@@ -92,6 +112,10 @@ function sign(
 
 export interface Beat {
   slots: Pick<Slots, 'taken' | 'limit'>
+  /** Tokens per second lately; null when nothing ran. */
+  tps: number | null
+  /** Ids of loaded models. */
+  warm: readonly string[]
   /** `seq` of the record that the load belongs to. */
   recordSeq: number
   /** Unix milliseconds. */
@@ -99,7 +123,8 @@ export interface Beat {
   leaving: boolean
 }
 
-export function makeHeartbeat(key: NodeKey, { slots, recordSeq, seq, leaving }: Beat): HeartbeatRecord {
+export function makeHeartbeat(key: NodeKey, beat: Beat): HeartbeatRecord {
+  const { slots, tps, warm, recordSeq, seq, leaving } = beat
   const { taken, limit } = slots
   return signRecord(key, {
     type: 'heartbeat',
@@ -110,13 +135,18 @@ export function makeHeartbeat(key: NodeKey, { slots, recordSeq, seq, leaving }: 
       // A full seller refuses; nothing waits here.
       queued: 0,
       free: Math.max(0, limit - taken),
-      // Engines tell neither their speed nor what they have loaded.
-      tps: null,
-      warm: [],
+      tps,
+      warm: fitting(warm),
       recordSeq,
       ...(leaving && { leaving }),
     },
   })
+}
+
+// A heartbeat has the same limit of bytes as a record.
+function fitting(ids: readonly string[]): string[] {
+  let bytes = 0
+  return ids.slice(0, mostModels).filter((id) => (bytes += JSON.stringify(id).length * 2) <= mostWarmBytes)
 }
 
 // From the sequence, not the clock: after a clock went back the two differ, and a record must outlive its signing.

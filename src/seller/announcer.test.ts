@@ -14,6 +14,17 @@ const walletKey = `0x${'5e'.repeat(32)}` as const
 const payTo = curve.addressOf(walletKey)
 const key = nodeKey(1)
 
+const profile = {
+  payTo,
+  authorizer: payTo,
+  url: 'https://seller.example.com',
+  region: null,
+  hardware: null,
+  network: 'eip155:31337',
+  concurrency: 4,
+  maxBodyBytes: 1024,
+}
+
 const opened: Announcer[] = []
 afterEach(async () => {
   for (const announcer of opened.splice(0)) await announcer.close()
@@ -33,10 +44,12 @@ class TestRegistry implements AnnounceTarget {
     this.records.push(record)
   }
 
-  async heartbeat(beat: HeartbeatRecord): Promise<'ok' | 'need_record'> {
+  async heartbeat(beat: HeartbeatRecord): Promise<'ok' | 'need_record' | 'superseded'> {
     this.#check(beat, this.beats.at(-1)?.seq)
+    const known = this.records.at(-1)?.seq ?? 0
+    if (beat.body.recordSeq < known && beat.body.leaving !== true) return 'superseded'
     this.beats.push(beat)
-    return beat.body.recordSeq <= (this.records.at(-1)?.seq ?? 0) ? 'ok' : 'need_record'
+    return beat.body.recordSeq === known ? 'ok' : 'need_record'
   }
 
   async latest() {
@@ -66,18 +79,11 @@ async function announcer(over: Partial<AnnouncerParts> = {}) {
   })
   const started = await openAnnouncer({
     key,
-    profile: {
-      payTo,
-      authorizer: payTo,
-      url: 'https://seller.example.com',
-      region: null,
-      hardware: null,
-      network: 'eip155:31337',
-      concurrency: 4,
-      maxBodyBytes: 1024,
-    },
+    profile,
     models: () => [recordModel()],
+    addrs: () => [],
     slots: { taken: 1, limit: 4 },
+    load: () => ({ tps: 41.5, warm: ['llama-3.3-70b'] }),
     binding: async () => ({ signed, hash: testDigests.peerBinding(signed) }),
     loadSeq: async () => stored.seq,
     saveSeq: async (seq) => (stored.seq = seq),
@@ -101,7 +107,14 @@ test('registers, then sends heartbeats with its load', async () => {
   const [record] = registry.records
   expect(record?.body.models).toEqual([recordModel()])
   expect(stored.seq).toBe(record?.seq)
-  expect(registry.beats[0]?.body).toMatchObject({ running: 1, free: 3, queued: 0, recordSeq: record?.seq })
+  expect(registry.beats[0]?.body).toEqual({
+    running: 1,
+    free: 3,
+    queued: 0,
+    tps: 41.5,
+    warm: ['llama-3.3-70b'],
+    recordSeq: record?.seq,
+  })
 })
 
 test('a change is told to every registry at once, not at the next heartbeat', async () => {
@@ -179,15 +192,13 @@ test('of two homes with one key the second does not announce', async () => {
   expect(registry.records).toHaveLength(1)
 })
 
-test('the second takes over when told so, and the first gives way', async () => {
+test('the second takes over when told so, and the first gives way at its next heartbeat', async () => {
   const registry = new TestRegistry()
   const { announcer: first, taken } = await announcer()
   first.add(registry)
   await vi.waitUntil(() => registry.beats.length >= 1)
   const { announcer: second } = await announcer({ takeOver: true })
   second.add(registry)
-  await vi.waitUntil(() => registry.records.length === 2)
-  first.changed()
   await vi.waitUntil(() => taken.length === 1)
   expect(taken[0]).toMatchObject({ atStart: false, error: { code: 'identity_in_use' } })
   expect(registry.records).toHaveLength(2)
@@ -218,4 +229,51 @@ test('more models than a record holds go by the hash of a catalogue', async () =
       url: 'https://seller.example.com/openseed/v1/catalog',
     },
   })
+})
+
+test('a seller without an address is announced, and again when it has one', async () => {
+  const registry = new TestRegistry()
+  let addrs: string[] = []
+  const { announcer: seller } = await announcer({ profile: { ...profile, url: null }, addrs: () => addrs })
+  seller.add(registry)
+  expect(seller.isReachable()).toBe(false)
+  await vi.waitUntil(() => registry.beats.length > 0)
+  expect(registry.records[0]?.body).toMatchObject({ url: null, addrs: [] })
+  addrs = ['/ip4/9.9.9.9/tcp/8405']
+  seller.changed()
+  await vi.waitUntil(() => registry.records.length === 2)
+  expect(seller.isReachable()).toBe(true)
+  expect(registry.records[1]?.body).toMatchObject({ url: null, addrs })
+})
+
+test('addresses give way before models do, and models that are still too many go by their hash', async () => {
+  const addrs = Array.from(
+    { length: 4 },
+    (_, n) => `/ip4/9.9.9.${n}/tcp/8406/p2p/${key.peerId}/p2p-circuit/p2p/${key.peerId}`,
+  )
+  const bodyOf = async (count: number) => {
+    const models = Array.from({ length: count }, (_, n) => recordModel({ id: `model ${n}` }))
+    const { announcer: seller } = await announcer({ models: () => models, addrs: () => addrs })
+    return (await seller.announced())?.record.body
+  }
+  expect(await bodyOf(4)).toMatchObject({ addrs, catalog: null })
+  expect(await bodyOf(9)).toMatchObject({ addrs: addrs.slice(0, 2), catalog: null })
+  expect(await bodyOf(30)).toMatchObject({ addrs, models: null })
+})
+
+test('whoever asks often gets the same documents', async () => {
+  const { announcer: seller } = await announcer()
+  const first = await seller.announced()
+  expect(first?.heartbeat.body.recordSeq).toBe(first?.record.seq)
+  expect(await seller.announced()).toEqual(first)
+  seller.changed()
+  const second = await seller.announced()
+  expect(second?.record.seq).toBeGreaterThan(first?.record.seq ?? 0)
+  expect(second?.heartbeat.body.recordSeq).toBe(second?.record.seq)
+})
+
+test('names of loaded models that would not fit into a heartbeat are left out', async () => {
+  const warm = Array.from({ length: 40 }, (_, n) => `${n} ${'x'.repeat(200)}`)
+  const { announcer: seller } = await announcer({ load: () => ({ tps: null, warm }) })
+  expect((await seller.announced())?.heartbeat.body.warm).toEqual(warm.slice(0, 2))
 })

@@ -6,18 +6,19 @@ import { asOpenSeedError, OpenSeedError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { NodeKey } from '../wire/node-key.ts'
 import type { PeerId } from '../wire/peer-id.ts'
-import type { SignedBinding } from '../wire/peer-binding.ts'
+import { countersign, type SignedBinding } from '../wire/peer-binding.ts'
 import { nextSeq, type HeartbeatRecord, type SellerRecord } from '../wire/record.ts'
 import type { RecordModel } from '../wire/seller-record.ts'
 import { clockSkewSec } from '../wire/validate-record.ts'
-import { makeHeartbeat, makeRecord, type SellerProfile } from './announcement.ts'
+import { makeHeartbeat, makeRecord, type Beat, type SellerProfile } from './announcement.ts'
 import type { Slots } from './slots.ts'
 
 /** A registry, as the announcer needs it. Both calls throw when it cannot be reached or refuses. */
 export interface AnnounceTarget {
   url: string
   register(record: SellerRecord, binding: SignedBinding): Promise<void>
-  heartbeat(beat: HeartbeatRecord): Promise<'ok' | 'need_record'>
+  /** `superseded`: it has a newer record of this peer than the one the heartbeat is for. */
+  heartbeat(beat: HeartbeatRecord): Promise<'ok' | 'need_record' | 'superseded'>
   /** What it has of this peer; null when it has nothing. */
   latest(peer: PeerId): Promise<{ seq: number; isLive: boolean } | null>
 }
@@ -26,7 +27,11 @@ export interface AnnouncerParts {
   key: NodeKey
   profile: SellerProfile
   models: () => readonly RecordModel[]
+  /** Multiaddrs where the seller is reached now, the best ones first. */
+  addrs: () => readonly string[]
   slots: Pick<Slots, 'taken' | 'limit'>
+  /** Tokens per second lately, and the ids of loaded models. */
+  load: () => Pick<Beat, 'tps' | 'warm'>
   /** The wallet's word for `key`, and its digest. */
   binding: () => Promise<{ signed: SignedBinding; hash: SignedBinding['signature'] }>
   /** The sequence of the last record that was signed, kept over restarts. */
@@ -43,11 +48,24 @@ export interface AnnouncerParts {
   beatEveryMs?: () => number
 }
 
+/** What is announced now. */
+export interface Announced {
+  record: SellerRecord
+  binding: SignedBinding
+  heartbeat: HeartbeatRecord
+}
+
 export interface Announcer {
   /** Announces to one registry more. */
   add(target: AnnounceTarget): void
-  /** The offers changed: every registry is told now. */
+  /** The offers or the addresses changed: everyone is told now. */
   changed(): void
+  /** Resolves at the next change, or when the signal aborts. */
+  nextChange(signal: AbortSignal): Promise<void>
+  /** Whether buyers could reach the seller by its record. */
+  isReachable(): boolean
+  /** What whoever asks this seller is told; null when another home announces with its key. */
+  announced(): Promise<Announced | null>
   /** Stops within two seconds, and says goodbye unless told not to. */
   close(goodbye?: boolean): Promise<void>
 }
@@ -56,6 +74,8 @@ const refreshMs = 5 * 60_000
 const firstRetryMs = 1000
 const longestRetryMs = 60_000
 const leaveWithinMs = 2000
+// Who asks often gets the same heartbeat again.
+const beatKeptMs = 5000
 
 export async function openAnnouncer(parts: AnnouncerParts): Promise<Announcer> {
   const { now, log } = parts
@@ -63,7 +83,7 @@ export async function openAnnouncer(parts: AnnouncerParts): Promise<Announcer> {
   const stop = new AbortController()
   const loops = new Map<AnnounceTarget, Promise<void>>()
   let wake = new AbortController()
-  let beatSeq: number | null = null
+  let lastBeat: HeartbeatRecord | null = null
   const loadedSeq = sane(await parts.loadSeq(), now())
   let lastSeq = loadedSeq
   /** Of this run, and those of others that were taken over. */
@@ -71,6 +91,8 @@ export async function openAnnouncer(parts: AnnouncerParts): Promise<Announcer> {
   let current: { record: SellerRecord; binding: SignedBinding; freshUntilMs: number } | null = null
   let making: Promise<SellerRecord> | null = null
   let hasAnnounced = false
+
+  const isReachable = () => parts.profile.url !== null || parts.addrs().length > 0
 
   const isFresh = () => current !== null && now() < current.freshUntilMs
 
@@ -92,17 +114,21 @@ export async function openAnnouncer(parts: AnnouncerParts): Promise<Announcer> {
     const made = makeRecord(parts.key, {
       profile: parts.profile,
       models: parts.models(),
+      addrs: parts.addrs(),
       bindingHash: hash,
       seq,
     })
-    current = { record: made, binding: signed, freshUntilMs: now() + around(refreshMs, refreshMs / 5) }
+    // So that registries may pass it on in the DHT.
+    const binding = countersign(parts.key, signed)
+    current = { record: made, binding, freshUntilMs: now() + around(refreshMs, refreshMs / 5) }
     return made
   }
 
   function beat(leaving: boolean): HeartbeatRecord {
-    beatSeq = nextSeq(beatSeq, now())
+    const seq = nextSeq(lastBeat?.seq ?? null, now())
     const recordSeq = current?.record.seq ?? 0
-    return makeHeartbeat(parts.key, { slots: parts.slots, recordSeq, seq: beatSeq, leaving })
+    lastBeat = makeHeartbeat(parts.key, { slots: parts.slots, ...parts.load(), recordSeq, seq, leaving })
+    return lastBeat
   }
 
   async function register(target: AnnounceTarget): Promise<number> {
@@ -137,9 +163,11 @@ export async function openAnnouncer(parts: AnnouncerParts): Promise<Announcer> {
     let failures = 0
     while (!stop.signal.aborted) {
       try {
+        // Also without any address yet: relays take only sellers that registries have heard of.
         const woken = wake.signal
         if (registered === null || registered !== (await record()).seq) registered = await register(target)
-        if ((await target.heartbeat(beat(false))) === 'need_record') {
+        if ((await target.heartbeat(beat(false))) !== 'ok') {
+          // It lost the record, or another home has announced since: registering finds out which.
           registered = await register(target)
           await target.heartbeat(beat(false))
         }
@@ -166,6 +194,15 @@ export async function openAnnouncer(parts: AnnouncerParts): Promise<Announcer> {
   return {
     add(target) {
       if (!stop.signal.aborted) loops.set(target, announce(target))
+    },
+    isReachable,
+    nextChange: (signal) => pause(refreshMs, AbortSignal.any([wake.signal, signal])),
+    async announced() {
+      if (stop.signal.aborted) return null
+      await record()
+      const isRecent = lastBeat !== null && now() - lastBeat.seq < beatKeptMs
+      const isCurrent = isRecent && lastBeat?.body.recordSeq === current?.record.seq
+      return current && { ...current, heartbeat: isCurrent && lastBeat ? lastBeat : beat(false) }
     },
     changed() {
       if (current !== null) current.freshUntilMs = 0

@@ -31,6 +31,8 @@ export type SellerStore = Writer<SellerOperations>
 export interface BookParts {
   store: SellerStore
   signReceipt: (receipt: Receipt) => SignedReceipt
+  /** told of each channel as it was committed */
+  onStored?: (row: SellerChannelRow) => void
   now: Clock
   log: Log
 }
@@ -79,8 +81,10 @@ export class ChannelBook {
       const chain = facts[index]
       if (chain === undefined) continue
       entry.withdrawInitiatedAtSec = chain.withdrawInitiatedAtSec
+      entry.claimedOnChain = chain.totalClaimed
       const abandoned = restart(entry.ledger, chain, this.#nowSec())
       endKnownRefund(entry, chain)
+      if (chain.totalClaimed < entry.ledger.charged) entry.unclaimedSinceMs ??= 0
       this.#entries.set(entry.id, entry)
       for (const { id, cost } of abandoned) {
         const request = entry.running.get(id)
@@ -119,7 +123,11 @@ export class ChannelBook {
     if (entry.ledger.signed > before) entry.signature = null
     entry.withdrawInitiatedAtSec = chain.withdrawInitiatedAtSec
     endKnownRefund(entry, chain)
-    if (entry.ledger.totalClaimed >= entry.ledger.charged) entry.unclaimedSinceMs = null
+    // What a claim left was charged after it was made; what a reorg brought back is to be claimed anew.
+    if (chain.totalClaimed >= entry.ledger.charged) entry.unclaimedSinceMs = null
+    else if (chain.totalClaimed > entry.claimedOnChain) entry.unclaimedSinceMs = this.#parts.now()
+    else entry.unclaimedSinceMs ??= this.#parts.now()
+    entry.claimedOnChain = chain.totalClaimed
     await this.save(entry)
   }
 
@@ -257,8 +265,11 @@ export class ChannelBook {
   }
 
   async #commit(entry: Entry, write: Promise<unknown>): Promise<void> {
+    // As it is in the write: what is decided meanwhile is not stored yet.
+    const row = this.#parts.onStored && toRow(entry)
     try {
       await write
+      if (row !== undefined) this.#parts.onStored?.(row)
     } catch (error) {
       this.#parts.log.error({ error, channel: entry.id }, 'a commit failed; the channel is read back')
       entry.reloading ??= this.#reload(entry)

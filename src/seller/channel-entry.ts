@@ -1,5 +1,6 @@
 /** One channel as the seller's memory holds it, and its way from and to its row. */
 import type { SellerChannelRow, SellerRequestRow } from '../store/rows.ts'
+import type { Usdc } from '../wire/amount.ts'
 import type { ChannelConfig } from '../wire/channel.ts'
 import type { Hex } from '../wire/hex.ts'
 import type { Receipt, SignedReceipt } from '../wire/receipt.ts'
@@ -36,6 +37,8 @@ export interface Entry {
   refundRunning: boolean
   /** the newest reading of the chain that was taken over */
   chainReading: number
+  /** what that reading says is claimed; unlike the ledger's total it falls when a reorg undoes a claim */
+  claimedOnChain: Usdc
   readonly running: Map<Hex, SellerRequestRow>
   readonly closed: Map<Hex, ClosedRequest>
   /** set while the channel is read back after a failed commit */
@@ -66,6 +69,7 @@ export function newEntry(id: Hex, config: ChannelConfig, chain: ChainFacts): Ent
     rev: 0,
     refundRunning: false,
     chainReading: chain.reading,
+    claimedOnChain: chain.totalClaimed,
     running: new Map(),
     closed: new Map(),
     reloading: null,
@@ -104,6 +108,7 @@ export function fromRow(row: SellerChannelRow): Entry {
     rev: row.rev,
     refundRunning: false,
     chainReading: 0,
+    claimedOnChain: row.totalClaimed,
     running: new Map(open.map((request) => [request.id, request])),
     closed: new Map(),
     reloading: null,
@@ -122,6 +127,7 @@ export function unknownRequest(entry: Entry, id: Hex, nowMs: number): SellerRequ
     bodyHash: nothingDelivered.responseHash,
     offerHash: nothingDelivered.responseHash,
     admitBySec: 0,
+    signature: null,
     openedAtMs: nowMs,
     state: 'closed',
     charged: 0n,

@@ -16,6 +16,7 @@ import type { PaymentRequired } from '../wire/x402.ts'
 import type { ChannelBook } from './channel-book.ts'
 import type { ChainFacts, ClosedRequest, Entry } from './channel-entry.ts'
 import type { SettledDeposit } from './deposit.ts'
+import type { ExactDesk } from './exact-desk.ts'
 import {
   admitOpenseed,
   admitStock,
@@ -26,6 +27,7 @@ import {
   tellStated,
 } from './ledger.ts'
 import { isFree, type Listing, type OfferBook } from './offer-book.ts'
+import { admitExact, type ExactAdmitted, type ExactRepeated } from './exact-gate.ts'
 import { paymentRequired, type Asked } from './payment-terms.ts'
 import { decodePayment, namedOffer, verifyPayment, type Payment, type PaymentParts } from './payment.ts'
 import type { Slots } from './slots.ts'
@@ -36,6 +38,9 @@ export interface GateParts extends PaymentParts {
   slots: Slots
   settleDeposit: (payload: Extract<BatchPayload, { type: 'deposit' }>) => Promise<SettledDeposit>
   readChain: (channelId: Hex) => Promise<ChainFacts>
+  /** why no new work may be taken on the channel now, or null */
+  refuseWork: (channelId: Hex) => OpenSeedError | null
+  exact: ExactDesk
   randomId: () => Hex
   now: Clock
 }
@@ -67,7 +72,9 @@ export interface Admitted {
 
 export type GateAnswer =
   | Admitted
-  | { kind: 'pay'; required: PaymentRequired; retryAfterSec?: number }
+  | ExactAdmitted
+  | ExactRepeated
+  | { kind: 'pay'; required: PaymentRequired; retryAfterSec?: number; hint?: string }
   | { kind: 'repeated'; closed: ClosedRequest }
   | { kind: 'free'; listing: Listing; ceiling: Ceiling; release: () => void }
 
@@ -78,7 +85,7 @@ const clockSkewSec = 60
 export async function passGate(call: PaidCall, parts: GateParts, signal: AbortSignal): Promise<GateAnswer> {
   const decoded = call.payment === undefined ? null : decodePayment(call.payment)
   const { model } = call.chat
-  const named = decoded?.kind === 'decoded' ? namedOffer(decoded.outer) : null
+  const named = decoded === null || decoded.kind === 'refuse' ? null : namedOffer(decoded.outer)
   const listing =
     (named === null ? undefined : parts.offers.byHash(named, model)) ?? parts.offers.byModel(model)
   if (listing === undefined) throw unknownModel(parts.offers, model)
@@ -92,6 +99,7 @@ export async function passGate(call: PaidCall, parts: GateParts, signal: AbortSi
   if (isFree(listing)) return { kind: 'free', listing, ceiling, release: parts.slots.take() }
   if (decoded === null) return demand('PAYMENT-SIGNATURE header is required')
   if (decoded.kind === 'refuse') return demand(decoded.reason)
+  if (decoded.kind === 'exact') return admitExact(call, decoded, { listing, ceiling }, parts, demand)
 
   const reading = verifyPayment(parts, decoded.outer, decoded.payload, {
     body: call.body,
@@ -104,6 +112,8 @@ export async function passGate(call: PaidCall, parts: GateParts, signal: AbortSi
   const repeated = findRepeated(parts.book.find(payment.channelId), payment, call.body)
   if (repeated !== null) return repeated
 
+  const refusal = parts.refuseWork(payment.channelId)
+  if (refusal !== null) throw refusal
   const funded = await fund(payment, parts)
   if (funded.kind === 'refuse') return demand(funded.reason)
   const { entry, deposit } = funded
@@ -138,9 +148,10 @@ async function admitOpenseedCall(
     amount: ceiling.amount,
     voucher: payment.payload.voucher.maxClaimable,
     admitBySec: request.admitBySec,
+    ...(request.ack !== undefined && { ack: request.ack }),
   }
   const verdict = judgeOpenseed(entry.ledger, ask, nowSec)
-  if (verdict.kind === 'refuse') return demand(openseedRefusals[verdict.reason], entry)
+  if (verdict.kind === 'refuse') return refusedBy(verdict.reason, entry, demand)
   const release = parts.slots.take()
   admitOpenseed(entry.ledger, request.id, ask)
   keepSignature(entry, payment)
@@ -164,7 +175,7 @@ async function admitStockCall(
     if (repeated !== null) return repeated
     const verdict = judgeStock(entry.ledger, ask)
     if (verdict.kind === 'admit') break
-    if (verdict.kind === 'refuse') return demand(openseedRefusals[verdict.reason], entry)
+    if (verdict.kind === 'refuse') return refusedBy(verdict.reason, entry, demand)
     if (verdict.kind === 'correct') {
       tellStated(entry.ledger, verdict.stated)
       return demand(batchErrors.cumulativeAmountMismatch, entry)
@@ -180,9 +191,18 @@ async function admitStockCall(
   return commit(call, id, { ...candidate, told, release }, parts)
 }
 
+function refusedBy(reason: keyof typeof openseedRefusals, entry: Entry, demand: Demand): GateAnswer {
+  const refused = demand(openseedRefusals[reason], entry)
+  return reason === 'withdrawing' ? { ...refused, hint: withdrawingHint } : refused
+}
+
+const withdrawingHint =
+  'A withdrawal of this channel is pending on the chain. Finish it once its delay is over, or pay from another channel.'
+
 const openseedRefusals = {
   duplicate: 'request_duplicate',
   expired: 'request_expired',
+  forgotten: batchErrors.cumulativeAmountMismatch,
   withdrawing: batchErrors.channelBusy,
   exceeds_balance: batchErrors.cumulativeExceedsBalance,
   uncovered: batchErrors.cumulativeAmountMismatch,
@@ -206,6 +226,7 @@ async function commit(
       bodyHash: request?.bodyHash ?? keccak256(call.body),
       offerHash: listing.signed.hash,
       admitBySec: request?.admitBySec ?? Math.floor(parts.now() / 1000) + requestTtlSec,
+      signature: request?.signature ?? null,
       openedAtMs: parts.now(),
       state: 'open',
       charged: 0n,

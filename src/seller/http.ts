@@ -1,12 +1,14 @@
 /** The seller's HTTP side: routes, limits, error replies. The story of a paid request is `serve.ts`. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { asOpenSeedError, OpenSeedError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { readRequestBody, sendBytes, sendJson } from '../net/http-json.ts'
 import { listenOn } from '../net/listen-on.ts'
 import { parseChatRequest, parseJsonBody } from '../wire/chat.ts'
 import { errorReply } from '../wire/openai-error.ts'
+import { towerPairPath, towerUpdatesPath } from '../wire/tower.ts'
 import { paymentSignatureHeader } from '../wire/x402.ts'
 import { catalogPath } from './announcement.ts'
 
@@ -20,6 +22,14 @@ export interface SellerRoutes {
   /** the document that a record too small for all models names by its hash, as text */
   catalog: () => string
   status: (body: unknown) => Promise<unknown>
+  /** record, binding and heartbeat as registries list them, as text; null when this seller is not announced */
+  record: () => Promise<string | null>
+  pairTower: (body: unknown) => Promise<unknown>
+  /** waits for news */
+  towerUpdates: (
+    call: { authorization: string | undefined; since: string | null },
+    signal: AbortSignal,
+  ) => Promise<unknown>
 }
 
 export interface ChatCall {
@@ -33,6 +43,8 @@ export interface ChatCall {
 export interface SellerServer extends AsyncDisposable {
   url: string
   port: number
+  /** Serves a connection that came another way than by the port. */
+  accept: (socket: Duplex) => void
   /** Stops accepting, waits for running requests, cuts them after `graceMs`. */
   close: (graceMs: number) => Promise<void>
 }
@@ -48,16 +60,30 @@ export interface SellerServerOptions {
 // Stock clients echo the 402 in PAYMENT-SIGNATURE, so headers outgrow Node's 16 KiB.
 const maxHeaderSize = 32 * 1024
 const mostStatusBytes = 256 * 1024
+const mostPairBytes = 4 * 1024
+// Longer than buyers keep theirs, so that none is closed under a request that is on its way.
+const keepAliveTimeout = 65_000
 
 export async function openSellerServer(options: SellerServerOptions): Promise<SellerServer> {
   const running = new Set<AbortController>()
+  const accepted = new Set<Duplex>()
+  let isClosing = false
   const server = createServer(
-    { maxHeaderSize, noDelay: true, requestTimeout: 60_000 },
+    {
+      maxHeaderSize,
+      keepAliveTimeout,
+      noDelay: true,
+      headersTimeout: 20_000,
+      requestTimeout: 60_000,
+      connectionsCheckingInterval: 5_000,
+    },
     (request, response) => {
       const stop = new AbortController()
       running.add(stop)
       response.on('close', () => {
         running.delete(stop)
+        // Whoever keeps its connection would keep us from closing.
+        if (isClosing) setImmediate(() => server.closeIdleConnections())
         // Finished replies close as well.
         if (response.writableFinished) return
         stop.abort(new OpenSeedError('request_aborted', { message: 'The client went away.' }))
@@ -69,10 +95,22 @@ export async function openSellerServer(options: SellerServerOptions): Promise<Se
   )
   await listenOn(server, options.host, options.port)
   const { port } = server.address() as AddressInfo
-  const close = (graceMs: number) => closeServer(server, running, graceMs)
+  const close = (graceMs: number) => {
+    isClosing = true
+    return closeServer(server, { running, accepted }, graceMs)
+  }
   return {
     url: `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${port}`,
     port,
+    accept(socket) {
+      if (isClosing) {
+        socket.destroy()
+        return
+      }
+      accepted.add(socket)
+      socket.once('close', () => accepted.delete(socket))
+      server.emit('connection', socket)
+    },
     close,
     [Symbol.asyncDispose]: () => close(0),
   }
@@ -84,7 +122,7 @@ async function answer(
   { routes, maxBodyBytes }: SellerServerOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  const path = (request.url ?? '/').split('?', 1)[0]
+  const [path, query] = (request.url ?? '/').split('?', 2)
   const route = `${request.method} ${path}`
   const url = `http://${request.headers.host ?? 'localhost'}${path}`
   const header = request.headers[paymentSignatureHeader]
@@ -110,6 +148,21 @@ async function answer(
       return sendJson(response, 200, routes.offer())
     case `GET ${catalogPath}`:
       return sendBytes(response, 200, Buffer.from(routes.catalog()), { 'content-type': 'application/json' })
+    case 'GET /openseed/v1/record': {
+      const text = await routes.record()
+      if (text === null)
+        throw new OpenSeedError('not_found', { message: 'This seller is not announced anywhere.' })
+      return sendBytes(response, 200, Buffer.from(text), { 'content-type': 'application/json' })
+    }
+    case `POST ${towerPairPath}`: {
+      const body = await readRequestBody(request, mostPairBytes)
+      return sendJson(response, 200, await routes.pairTower(parseJsonBody(body)))
+    }
+    case `GET ${towerUpdatesPath}`: {
+      const since = new URLSearchParams(query).get('since')
+      const { authorization } = request.headers
+      return sendJson(response, 200, await routes.towerUpdates({ authorization, since }, signal))
+    }
     case 'GET /healthz':
       return sendJson(response, 200, { status: 'ok' })
     default:
@@ -134,7 +187,8 @@ function sendError(thrown: unknown, response: ServerResponse, log: Log): void {
 
 /** Which RPC this seller asks, and how its disk is, is nobody's business. */
 function forStrangers(error: OpenSeedError): OpenSeedError {
-  if (!/^(chain|store)_/.test(error.code)) return error
+  // This one names no RPC, and says what to do.
+  if (error.code === 'chain_stale' || !/^(chain|store)_/.test(error.code)) return error
   return new OpenSeedError(error.code, { message: error.meaning.meaning })
 }
 
@@ -144,14 +198,20 @@ function receiptOf(error: OpenSeedError): { receipt?: unknown } {
   return receipt === undefined ? {} : { receipt }
 }
 
-async function closeServer(server: Server, running: Set<AbortController>, graceMs: number): Promise<void> {
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+async function closeServer(
+  server: Server,
+  { running, accepted }: { running: ReadonlySet<AbortController>; accepted: ReadonlySet<Duplex> },
+  graceMs: number,
+): Promise<void> {
+  // The server only knows of connections to its port.
+  const closed = [...accepted].map((socket) => new Promise<void>((resolve) => socket.once('close', resolve)))
+  closed.push(new Promise<void>((resolve) => server.close(() => resolve())))
   server.closeIdleConnections()
   const cut = setTimeout(() => {
     for (const stop of running)
       stop.abort(new OpenSeedError('shutting_down', { message: 'The seller is stopping.' }))
     server.closeAllConnections()
   }, graceMs)
-  await closed
+  await Promise.all(closed)
   clearTimeout(cut)
 }

@@ -65,17 +65,24 @@ export interface OpenseedAsk {
   /** the voucher's maxClaimableAmount */
   voucher: Usdc
   admitBySec: number
+  /** the highest cumulative of this seller's receipts that the buyer says it holds */
+  ack?: Usdc
 }
 
 export type OpenseedVerdict =
   | { kind: 'admit' }
-  | { kind: 'refuse'; reason: 'duplicate' | 'expired' | 'withdrawing' | 'exceeds_balance' | 'uncovered' }
+  | {
+      kind: 'refuse'
+      reason: 'duplicate' | 'expired' | 'forgotten' | 'withdrawing' | 'exceeds_balance' | 'uncovered'
+    }
 
 /** Admission under a valid Request signature: headroom below the highest voucher may be used by its signer's word. */
 export function judgeOpenseed(ledger: SellerLedger, ask: OpenseedAsk, nowSec: number): OpenseedVerdict {
   if (!ask.isNew) return { kind: 'refuse', reason: 'duplicate' }
   if (nowSec > ask.admitBySec || ask.admitBySec < ledger.admitFloorSec)
     return { kind: 'refuse', reason: 'expired' }
+  // This store is older than that receipt: the buyer shows it first, or what it proves would never be claimed.
+  if ((ask.ack ?? 0n) > ledger.charged) return { kind: 'refuse', reason: 'forgotten' }
   if (ledger.withdrawing > 0n) return { kind: 'refuse', reason: 'withdrawing' }
   const limit = available(ledger)
   if (ask.voucher > limit) return { kind: 'refuse', reason: 'exceeds_balance' }

@@ -7,6 +7,7 @@ import {
   openseedExtension,
   paymentIdentifierExtension,
 } from '../wire/extension.ts'
+import { exactRequirements } from '../wire/exact.ts'
 import { checksummed, type Address } from '../wire/hex.ts'
 import type { NetworkTerms } from '../wire/network.ts'
 import type { PaymentRequired, PaymentRequirements } from '../wire/x402.ts'
@@ -21,12 +22,14 @@ export interface SellerIdentity {
   /** seconds */
   withdrawDelay: number
   minDeposit: Usdc
+  /** the least that is asked for a request paid by a single transfer; null: such payments are not taken */
+  leastExact: Usdc | null
 }
 
 /** Bounds a reservation and the validity of a deposit's authorization. */
 export const maxTimeoutSeconds = 600
 
-/** The one entry of `accepts`: a pure function of the request, so that the paid copy is priced the same. */
+/** The first entry of `accepts`: a pure function of the request, so that the paid copy is priced the same. */
 export function requirements(seller: SellerIdentity, amount: Usdc): PaymentRequirements {
   const { network } = seller
   return {
@@ -47,6 +50,15 @@ export function requirements(seller: SellerIdentity, amount: Usdc): PaymentRequi
   }
 }
 
+/** The second entry of `accepts`; null when this seller takes no single transfers. */
+export function exactEntry(seller: SellerIdentity, ceiling: Usdc): PaymentRequirements | null {
+  const { network, payTo, leastExact } = seller
+  if (leastExact === null) return null
+  // Each one costs the seller a transaction.
+  const amount = ceiling > leastExact ? ceiling : leastExact
+  return exactRequirements(network, payTo, amount, maxTimeoutSeconds)
+}
+
 export interface Asked {
   url: string
   listing: Listing
@@ -62,6 +74,7 @@ export function paymentRequired(
 ): PaymentRequired {
   const { offer, details, hash } = asked.listing.signed
   const terms = requirements(seller, asked.amount)
+  const exact = exactEntry(seller, asked.amount)
   const info = {
     offerHash: hash,
     model: details.model,
@@ -78,7 +91,10 @@ export function paymentRequired(
       description: `Inference with ${details.model.slice(0, 100)}`,
       mimeType: 'application/json',
     },
-    accepts: [entry === undefined ? terms : { ...terms, extra: { ...terms.extra, ...stateOf(entry) } }],
+    accepts: [
+      entry === undefined ? terms : { ...terms, extra: { ...terms.extra, ...stateOf(entry) } },
+      ...(exact === null ? [] : [exact]),
+    ],
     extensions: {
       [openseedExtension]: encodeTermsExtension(
         entry === undefined ? info : { ...info, channel: snapshotOf(entry) },

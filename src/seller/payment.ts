@@ -9,6 +9,7 @@ import {
 } from '../wire/batch-settlement.ts'
 import type { Curve } from '../wire/curve.ts'
 import type { Digests } from '../wire/digests.ts'
+import { exact, parseExactPayload, type ExactPayload } from '../wire/exact.ts'
 import {
   parsePaymentIdentifier,
   parseRequestExtension,
@@ -40,13 +41,18 @@ export interface PaymentParts {
 
 const refuse = (reason: string): PaymentReading => ({ kind: 'refuse', reason })
 
+export type DecodedPayment =
+  | { kind: 'decoded'; outer: PaymentPayload; payload: BatchPayload }
+  | { kind: 'exact'; outer: PaymentPayload; payload: ExactPayload }
+  | { kind: 'refuse'; reason: string }
+
 /** Decodes the header. A malformed one is a refusal, never an exception. */
-export function decodePayment(
-  header: string,
-): { kind: 'decoded'; outer: PaymentPayload; payload: BatchPayload } | { kind: 'refuse'; reason: string } {
+export function decodePayment(header: string): DecodedPayment {
   try {
     const outer = parsePaymentPayload(header)
-    if (outer.accepted.scheme !== batchSettlement) return { kind: 'refuse', reason: 'unsupported_scheme' }
+    const { scheme } = outer.accepted
+    if (scheme === exact) return { kind: 'exact', outer, payload: parseExactPayload(outer.payload) }
+    if (scheme !== batchSettlement) return { kind: 'refuse', reason: 'unsupported_scheme' }
     return { kind: 'decoded', outer, payload: parseBatchPayload(outer.payload) }
   } catch (error) {
     if (!hasCode(error, 'invalid_message')) throw error
@@ -75,7 +81,7 @@ export function verifyPayment(
   const request = readRequest({ seller, digests, curve }, outer, payload)
   const misfit = request === null ? null : judgeRequest(request, asked)
   if (misfit !== null) return refuse(misfit)
-  const identifier = request === null ? tolerate(() => parsePaymentIdentifier(outer.extensions)) : null
+  const identifier = request === null ? paymentIdentifier(outer) : null
   return {
     kind: 'payment',
     payment: {
@@ -126,6 +132,10 @@ export const namedOffer = (outer: PaymentPayload): Hex | null =>
   // Stock clients echo what the 402 offered.
   tolerate(() => parseTermsExtension(outer.extensions))?.offerHash ??
   null
+
+/** The client's own idempotency id; null when it sent none. */
+export const paymentIdentifier = ({ extensions }: PaymentPayload): string | null =>
+  tolerate(() => parsePaymentIdentifier(extensions))
 
 /** An extension of a shape we do not know is no extension of ours. */
 function tolerate<T>(parse: () => T): T | null {

@@ -24,6 +24,11 @@ export class ReplyCache {
     }
   }
 
+  /** The reply that a receipt is for, while it is kept. */
+  find({ receipt }: SignedReceipt): Buffer | undefined {
+    return this.#replies.get(keyOf(receipt))
+  }
+
   /** Answers a repeated request. Throws `request_conflict` with the receipt when the reply is not kept (any more). */
   repeat({ receipt, streamed }: ClosedRequest, response: ServerResponse, caip2: string): void {
     const body = streamed ? undefined : this.#replies.get(keyOf(receipt.receipt))

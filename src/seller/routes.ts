@@ -14,7 +14,10 @@ import {
   paymentResponseHeader,
   type SettlementResponse,
 } from '../wire/x402.ts'
+import { encodeBinding } from '../wire/peer-binding.ts'
+import { encodeRecord } from '../wire/record.ts'
 import { announcedModels } from './announcement.ts'
+import type { Announced } from './announcer.ts'
 import type { Entry } from './channel-entry.ts'
 import type { SellerRoutes } from './http.ts'
 import { channelState, maxTimeoutSeconds, paymentRequired } from './payment-terms.ts'
@@ -23,9 +26,13 @@ import { refund, type RefundParts } from './refund.ts'
 import type { ServeParts } from './serve-parts.ts'
 import { serve } from './serve.ts'
 import { answerStatus } from './status.ts'
+import type { TowerDesk } from './tower-desk.ts'
 
 export interface RouteParts extends ServeParts, Omit<RefundParts, 'readChain' | 'log' | 'book'> {
   maxBodyBytes: number
+  /** What is announced now; null when that is nothing. */
+  announced: () => Promise<Announced | null>
+  towers: Pick<TowerDesk, 'pair' | 'updates'>
 }
 
 export function openRoutes(parts: RouteParts): SellerRoutes {
@@ -36,7 +43,19 @@ export function openRoutes(parts: RouteParts): SellerRoutes {
     offer: () => encodeSellerTerms(sellerTerms(parts)),
     catalog: () => catalogText(announcedModels(parts.offers.all().map(({ signed }) => signed))),
     status: (body) => answerStatus(body, parts),
+    pairTower: (body) => parts.towers.pair(body),
+    towerUpdates: ({ authorization, since }, signal) => parts.towers.updates(authorization, since, signal),
+    async record() {
+      const announced = await parts.announced()
+      return announced && listingText(announced)
+    },
   }
+}
+
+/** The signed documents byte for byte, with what this version does not know of them. */
+function listingText({ record, binding, heartbeat }: Announced): string {
+  const word = JSON.stringify(encodeBinding(binding))
+  return `{"record":${encodeRecord(record)},"binding":${word},"heartbeat":${encodeRecord(heartbeat)}}`
 }
 
 function listModels({ offers }: RouteParts) {
@@ -100,6 +119,8 @@ async function probe(
   if (payment === undefined) return demand('PAYMENT-SIGNATURE header is required')
   const decoded = decodePayment(payment)
   if (decoded.kind === 'refuse') return demand(decoded.reason)
+  // A single transfer leaves nothing to give back.
+  if (decoded.kind === 'exact') return demand('invalid_payload')
   const { outer, payload } = decoded
   if (payload.type !== 'refund') return demand(batchErrors.payloadType)
   const asked = { body: Buffer.alloc(0), amount, offerHash: listing.signed.hash }

@@ -6,11 +6,14 @@ import type { Backend } from './backend.ts'
 import { nothingDelivered, type Delivered } from './channel-entry.ts'
 import type { GateAnswer, GateParts } from './gate.ts'
 import type { ReplyCache } from './reply-cache.ts'
+import type { Throughput } from './throughput.ts'
 import type { TokenCounter } from './tokens.ts'
 
 export interface ServeParts extends GateParts {
   backends: readonly Backend[]
   replies: ReplyCache
+  /** learns how fast streams are */
+  throughput: Throughput
   countTokens: () => Promise<TokenCounter>
   /** how long a client may take nothing of its stream */
   readerTimeoutMs: number
@@ -19,7 +22,10 @@ export interface ServeParts extends GateParts {
 }
 
 /** An answer of the gate that goes on to the engine. */
-export type Serving = Exclude<GateAnswer, { kind: 'pay' } | { kind: 'repeated' }>
+export type Serving = Exclude<GateAnswer, { kind: 'pay' | 'repeated' | 'exact-repeated' }>
+
+/** Served on a channel, or for nothing. */
+export type ChannelServing = Exclude<Serving, { kind: 'exact' }>
 
 /** What a reply proves in its receipt. */
 export const delivered = (responseHash: Delivered['responseHash'], usage: Usage): Delivered => ({
@@ -32,6 +38,7 @@ export const delivered = (responseHash: Delivered['responseHash'], usage: Usage)
 /** The engine gave nothing: the row closes at 0, if not now then as soon as the disk takes it. */
 export async function closeAtNothing(serving: Serving, parts: ServeParts): Promise<void> {
   if (serving.kind === 'free') return
+  if (serving.kind === 'exact') return parts.exact.release(serving.order, 'not_served')
   const { entry, id } = serving
   await parts.book.finish(entry, id, 0n, nothingDelivered).catch((error: unknown) => {
     parts.log.error({ error, request: id }, 'a request without an answer could not be closed yet')

@@ -1,20 +1,18 @@
 /** The streamed half of the pipeline: engine events out as they come, the charge and its receipt before `[DONE]`. */
-import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import { crashPoint } from '../base/crash.ts'
 import { asOpenSeedError, OpenSeedError } from '../base/errors.ts'
-import { createKeccak } from '../wire/keccak.ts'
 import { errorEvent } from '../wire/openai-error.ts'
 import { chargeFor } from '../wire/price.ts'
-import { SseSplitter, type SseEvent } from '../wire/sse.ts'
-import { paymentResponseComment, paymentResponseHeader } from '../wire/x402.ts'
+import { paymentResponseHeader } from '../wire/x402.ts'
 import type { EngineReply } from './backend.ts'
 import type { Entry } from './channel-entry.ts'
 import { finalsAlong } from './finals.ts'
 import type { PaidCall } from './gate.ts'
-import { StreamMeter } from './meter.ts'
-import { closeAtNothing, delivered, type ServeParts, type Serving } from './serve-parts.ts'
+import type { StreamMeter } from './meter.ts'
+import { delivered, type ChannelServing, type ServeParts } from './serve-parts.ts'
 import { settlementHeader } from './settlement-response.ts'
+import { endStream, openStreamMeter, pump, streamHeaders, streamWriter } from './stream-parts.ts'
 
 const journalEveryMs = 1000
 // Well before the shortest withdraw delay ends: what runs must be charged and claimed by then.
@@ -22,39 +20,23 @@ const longestLeavingMs = 600_000
 
 export async function streamReply(
   call: PaidCall,
-  serving: Serving,
+  serving: ChannelServing,
   engine: EngineReply,
   response: ServerResponse,
   parts: ServeParts,
   signal: AbortSignal,
 ): Promise<void> {
   const { offer, details } = serving.listing.signed
-  const countTokens = await parts.countTokens().catch(async (error: unknown) => {
-    engine.body.destroy()
-    await closeAtNothing(serving, parts)
-    throw error
-  })
-  const meter = new StreamMeter({
-    offer,
-    ceiling: serving.ceiling.amount,
-    bounds: serving.ceiling,
-    wantsUsage: call.chat.wantsUsage,
-    request: call.chat.json,
-    countTokens,
-  })
-  const hash = createKeccak()
-  const write = async (bytes: Buffer): Promise<void> => {
-    hash.update(bytes)
-    if (response.write(bytes) || signal.aborted) return
-    const patience = AbortSignal.any([signal, AbortSignal.timeout(parts.readerTimeoutMs)])
-    await once(response, 'drain', { signal: patience }).catch(() => undefined)
-    // Who takes nothing for so long is gone, and must not keep a slot and its hold.
-    if (patience.aborted) response.destroy()
-  }
+  const meter = await openStreamMeter(call, serving, engine, parts)
+  const { write, hash } = streamWriter(response, parts.readerTimeoutMs, signal)
   let broken: unknown = null
+  let begunAtMs = 0
   try {
     await pump(engine, meter, write, {
-      begin: () => beginStream(call, serving, response, parts),
+      begin() {
+        begunAtMs = parts.now()
+        beginStream(call, serving, response, parts)
+      },
       journal: journalOf(serving, meter, parts),
     })
   } catch (error) {
@@ -62,15 +44,19 @@ export async function streamReply(
     broken = error
   }
   engine.body.destroy()
+  const endedAtMs = parts.now()
   // An engine that failed before anything was sent fails like one that answers with an error status.
   const unanswered = response.headersSent || signal.aborted ? null : (broken ?? meter.failure)
   if (unanswered === null && broken !== null && !signal.aborted)
     await write(Buffer.from(errorEvent(asOpenSeedError(broken))))
+  const usage = meter.usage()
+  // A reader that takes its time slows a stream down as well; over many streams that is noise.
+  if (broken === null && meter.failure === null)
+    parts.throughput.add(usage.outputTokens, endedAtMs - begunAtMs)
   if (serving.kind === 'free') {
     if (unanswered !== null) throw asOpenSeedError(unanswered)
     return endStream(call, response, meter, null)
   }
-  const usage = meter.usage()
   const cost = chargeFor(usage, offer, details.min, serving.ceiling.amount)
   crashPoint('seller.metered')
   const { entry, id, request } = serving
@@ -94,42 +80,13 @@ export async function streamReply(
   crashPoint('seller.answered')
 }
 
-async function pump(
-  engine: EngineReply,
-  meter: StreamMeter,
-  write: (bytes: Buffer) => Promise<void>,
-  hooks: { begin: () => void; journal: () => void },
-): Promise<void> {
-  const splitter = new SseSplitter()
-  let begun = false
-  const send = async (forward: Buffer | null, event?: SseEvent): Promise<void> => {
-    // What fails before it has said anything is answered with an error status; text that is no event says nothing.
-    const isEvent = event === undefined || event.data !== null || event.comment !== null
-    if (!begun && (meter.failure !== null || !isEvent)) return
-    if (!begun) hooks.begin()
-    if (!begun) crashPoint('seller.first-byte')
-    begun = true
-    if (forward !== null) await write(forward)
-  }
-  for await (const chunk of engine.body as AsyncIterable<Buffer>) {
-    for (const event of splitter.push(chunk)) {
-      const { forward, stop } = meter.push(event)
-      await send(forward, event)
-      if (stop) return
-    }
-    hooks.journal()
-  }
-  for (const event of splitter.end()) await send(meter.push(event).forward, event)
-  await send(meter.end().forward)
-}
-
-function beginStream(call: PaidCall, serving: Serving, response: ServerResponse, parts: ServeParts): void {
-  const headers: Record<string, string> = {
-    'content-type': 'text/event-stream',
-    'cache-control': 'no-cache, private',
-    'x-accel-buffering': 'no',
-    'x-openseed-ceiling': serving.ceiling.amount.toString(),
-  }
+function beginStream(
+  call: PaidCall,
+  serving: ChannelServing,
+  response: ServerResponse,
+  parts: ServeParts,
+): void {
+  const headers = streamHeaders(serving)
   if (serving.kind === 'admitted') {
     const { entry, ceiling, told } = serving
     // Provisional: the whole hold. The last comment of the stream has the charge.
@@ -147,21 +104,7 @@ function beginStream(call: PaidCall, serving: Serving, response: ServerResponse,
   response.writeHead(200, headers)
 }
 
-function endStream(
-  call: PaidCall,
-  response: ServerResponse,
-  meter: StreamMeter,
-  settlement: string | null,
-): void {
-  if (settlement !== null) {
-    response.write(`: ${paymentResponseComment}${settlement}\n\n`)
-    if (call.wantsTrailers) response.addTrailers({ [paymentResponseHeader]: settlement })
-  }
-  if (meter.done) response.write('data: [DONE]\n\n')
-  response.end()
-}
-
-function journalOf(serving: Serving, meter: StreamMeter, parts: ServeParts): () => void {
+function journalOf(serving: ChannelServing, meter: StreamMeter, parts: ServeParts): () => void {
   if (serving.kind === 'free') return () => undefined
   const { entry, id, listing, ceiling } = serving
   const { offer, details } = listing.signed

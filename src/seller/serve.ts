@@ -5,17 +5,24 @@ import { OpenSeedError } from '../base/errors.ts'
 import { engineBody } from '../wire/chat.ts'
 import { errorReply } from '../wire/openai-error.ts'
 import { keccak256 } from '../wire/keccak.ts'
-import { chargeFor, type Usage } from '../wire/price.ts'
+import { chargeFor } from '../wire/price.ts'
 import { paymentRequiredHeader, paymentResponseHeader, encodeHeader } from '../wire/x402.ts'
-import { readEngineError, readReplyBody, type EngineReply } from './backend.ts'
+import { readEngineError, type EngineReply } from './backend.ts'
 import type { FinishHooks } from './channel-book.ts'
 import { nothingDelivered } from './channel-entry.ts'
 import { refusalError } from './engine-error.ts'
 import { passGate, type GateAnswer, type PaidCall } from './gate.ts'
 import { finalsAlong } from './finals.ts'
 import { tell } from './ledger.ts'
-import { meterReply } from './meter-reply.ts'
-import { closeAtNothing, delivered, type ServeParts, type Serving } from './serve-parts.ts'
+import { repeatExact, serveExact } from './exact-serve.ts'
+import { readPlain, send } from './plain.ts'
+import {
+  closeAtNothing,
+  delivered,
+  type ChannelServing,
+  type ServeParts,
+  type Serving,
+} from './serve-parts.ts'
 import { settlementHeader } from './settlement-response.ts'
 import { streamReply } from './serve-stream.ts'
 
@@ -28,13 +35,15 @@ export async function serve(
 ): Promise<void> {
   const answer = await passGate(call, parts, signal)
   if (answer.kind === 'pay') return demandPayment(answer, response)
+  if (answer.kind === 'exact-repeated') return repeatExact(answer, response, parts)
   if (answer.kind === 'repeated') {
     await answer.closed.stored
     return parts.replies.repeat(answer.closed, response, parts.seller.network.caip2)
   }
   try {
     const engine = await callEngine(call, answer, parts, signal)
-    if (call.chat.stream) await streamReply(call, answer, engine, response, parts, signal)
+    if (answer.kind === 'exact') await serveExact(call, answer, engine, response, parts, signal)
+    else if (call.chat.stream) await streamReply(call, answer, engine, response, parts, signal)
     else await plainReply(call, answer, engine, response, parts, signal)
   } finally {
     answer.release()
@@ -64,7 +73,7 @@ async function callEngine(
 
 async function plainReply(
   call: PaidCall,
-  serving: Serving,
+  serving: ChannelServing,
   engine: EngineReply,
   response: ServerResponse,
   parts: ServeParts,
@@ -105,35 +114,10 @@ async function plainReply(
   crashPoint('seller.answered')
 }
 
-async function readPlain(
-  call: PaidCall,
-  serving: Serving,
-  engine: EngineReply,
-  parts: ServeParts,
-  signal: AbortSignal,
-): Promise<{ body: Buffer; usage: Usage }> {
-  try {
-    const bytes = await readReplyBody(engine)
-    signal.throwIfAborted()
-    const metered = meterReply(bytes, {
-      bounds: serving.ceiling,
-      request: call.chat.json,
-      countTokens: await parts.countTokens(),
-    })
-    if (metered.kind === 'failed') throw metered.error
-    return metered
-  } catch (error) {
-    // Nothing was delivered: nothing is charged.
-    await closeAtNothing(serving, parts)
-    throw error
-  }
-}
-
 function demandPayment(answer: Extract<GateAnswer, { kind: 'pay' }>, response: ServerResponse): void {
-  const { required, retryAfterSec } = answer
-  const { body } = errorReply(
-    new OpenSeedError('payment_required', { message: `Payment: ${required.error ?? 'required'}.` }),
-  )
+  const { required, retryAfterSec, hint } = answer
+  const message = `Payment: ${required.error ?? 'required'}.`
+  const { body } = errorReply(new OpenSeedError('payment_required', { message, hint }))
   send(
     response,
     402,
@@ -144,18 +128,4 @@ function demandPayment(answer: Extract<GateAnswer, { kind: 'pay' }>, response: S
     },
     Buffer.from(JSON.stringify(body)),
   )
-}
-
-export function send(
-  response: ServerResponse,
-  status: number,
-  headers: Record<string, string>,
-  body: Buffer,
-): void {
-  response.writeHead(status, {
-    'content-type': 'application/json',
-    'content-length': body.length,
-    ...headers,
-  })
-  response.end(body)
 }

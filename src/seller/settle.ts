@@ -1,135 +1,192 @@
-/** Which channels to claim now (pure), and the loop that claims them: many channels in one transaction. */
+/** The settlement engine: one turn after the other, claims what is due, and settles first what is still unknown. */
 import { setTimeout as wait } from 'node:timers/promises'
-import { crashPoint } from '../base/crash.ts'
 import type { Clock } from '../base/clock.ts'
+import { crashPoint } from '../base/crash.ts'
+import { OpenSeedError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { Usdc } from '../wire/amount.ts'
-import type { ChannelConfig } from '../wire/channel.ts'
 import type { Hex } from '../wire/hex.ts'
 import type { ChannelBook } from './channel-book.ts'
 import type { ChainFacts, Entry } from './channel-entry.ts'
-import { claimable } from './ledger.ts'
+import { openStuck } from './settle-stuck.ts'
+import {
+  chooseClaims,
+  claimOrder,
+  intoBatches,
+  valueOf,
+  type ClaimOrder,
+  type Occasion,
+  type SettlePolicy,
+} from './settle-policy.ts'
 
-export interface SettlePolicy {
-  /** claim everything once this much is unclaimed over all channels */
-  threshold: Usdc
-  /** claim a channel whose oldest unclaimed charge is this old */
-  intervalMs: number
-}
-
-export interface ClaimOrder {
-  channelId: Hex
-  config: ChannelConfig
-  maxClaimable: Usdc
-  signature: Hex
-  totalClaimed: Usdc
-  /** the part of it that no earlier claim took */
-  unclaimed: Usdc
-}
-
-// 45 rows cost about 1 million gas; a block takes far more, but a bad row undoes the whole batch.
-const mostRows = 100
-
-/** What the channel can claim, or null when nothing is due. */
-export function claimOrder(entry: Entry): ClaimOrder | null {
-  const { id: channelId, config, ledger, signature } = entry
-  const totalClaimed = claimable(ledger)
-  if (signature === null || totalClaimed <= ledger.totalClaimed) return null
-  const unclaimed = totalClaimed - ledger.totalClaimed
-  return { channelId, config, maxClaimable: ledger.signed, signature, totalClaimed, unclaimed }
-}
-
-/** Chooses the channels to claim. A pending withdrawal is urgent: after its delay the money is gone. */
-export function chooseClaims(
-  entries: Iterable<Entry>,
-  policy: SettlePolicy,
-  nowMs: number,
-  all: boolean,
-): ClaimOrder[] {
-  const due: { entry: Entry; order: ClaimOrder }[] = []
-  let unclaimed = 0n
-  for (const entry of entries) {
-    const order = claimOrder(entry)
-    if (order === null) continue
-    due.push({ entry, order })
-    unclaimed += order.unclaimed
-  }
-  const everything = all || unclaimed >= policy.threshold
-  return due
-    .filter(({ entry }) => everything || isUrgent(entry) || isOld(entry, policy, nowMs))
-    .toSorted((a, b) => Number(isUrgent(b.entry)) - Number(isUrgent(a.entry)))
-    .map(({ order }) => order)
-    .slice(0, mostRows)
-}
-
-const isUrgent = (entry: Entry): boolean => entry.ledger.withdrawing > 0n
-const isOld = (entry: Entry, { intervalMs }: SettlePolicy, nowMs: number): boolean =>
-  entry.unclaimedSinceMs !== null && nowMs - entry.unclaimedSinceMs >= intervalMs
+/**
+ * What became of a batch. `failed`: it moved nothing and never will; the rows may be claimed otherwise. `unknown`: it
+ * may still be mined; until its outcome is known nothing else is claimed.
+ */
+export type ClaimOutcome =
+  | { kind: 'settled' }
+  | { kind: 'failed'; reason: string }
+  | { kind: 'unknown'; reason: string }
 
 export interface SettleParts {
   book: ChannelBook
   policy: SettlePolicy
-  /** Claims the rows and sweeps to the receiver, in one transaction. Throws when the outcome is unknown. */
-  sendClaims: (orders: ClaimOrder[]) => Promise<{ ok: boolean; reason?: string }>
+  /** Claims the rows and sweeps to the receiver, in one transaction. Throws when nothing can be sent at all. */
+  sendClaims: (orders: ClaimOrder[]) => Promise<ClaimOutcome>
+  /** Brings earlier claims to their outcome, and again those that a reorg undid. Throws while one stays unknown. */
+  reconcile: () => Promise<void>
   readChain: (ids: Hex[]) => Promise<ChainFacts[]>
+  /** what a claim would pay for gas now, wei per gas */
+  weiPerGas: () => Promise<bigint>
+  /** the time between a withdrawal's begin and the money being gone */
+  withdrawDelayMs: number
   now: Clock
   log: Log
 }
 
-/** Claims what is due, batch after batch; returns how much reached the chain. */
-export async function settleNow(parts: SettleParts, all: boolean): Promise<Usdc> {
-  let moved = 0n
-  for (;;) {
-    const orders = chooseClaims(parts.book.entries(), parts.policy, parts.now(), all)
-    if (orders.length === 0) return moved
-    const claimed = await claimBatch(orders, parts)
-    moved += claimed
-    // A batch that moved nothing would be chosen again at once.
-    if (claimed === 0n) return moved
-  }
+export interface Settler {
+  /** Claims what the occasion asks for; gives what reached the chain. Throws while the chain cannot be reached. */
+  settle(occasion: Occasion): Promise<Usdc>
+  /** Asks the loop for a turn at once: something urgent came up. */
+  wake(): void
+  /** Takes a turn now and then until the signal aborts. A failure is tried again at the next one. */
+  run(everyMs: number, signal: AbortSignal): Promise<void>
+  /** Whether the channel's charges could not be claimed for so long that no more should be earned on it. */
+  isStuck(channelId: Hex): boolean
 }
 
-async function claimBatch(orders: ClaimOrder[], parts: SettleParts): Promise<Usdc> {
-  crashPoint('seller.claim-chosen')
-  const outcome = await parts.sendClaims(orders)
-  crashPoint('seller.claim-sent')
-  if (!outcome.ok) {
-    if (orders.length === 1) {
-      parts.log.error(
-        { channel: orders[0]?.channelId, reason: outcome.reason },
-        'a claim was refused by the chain',
-      )
-      return 0n
+export function openSettler(parts: SettleParts): Settler {
+  const { book, policy, now, log } = parts
+  const stuck = openStuck(now)
+  let last: Promise<unknown> = Promise.resolve()
+  let roused = Promise.withResolvers<void>()
+
+  // One turn at a time: two that choose the same rows would pay for them twice.
+  function settle(occasion: Occasion): Promise<Usdc> {
+    const turn = last.then(() => takeTurn(occasion))
+    last = turn.catch(() => undefined)
+    return turn
+  }
+
+  async function takeTurn(occasion: Occasion): Promise<Usdc> {
+    try {
+      await parts.reconcile()
+      const orders = await choose(occasion)
+      let moved = 0n
+      for (const batch of intoBatches(orders, policy.maxBatchGas)) moved += await claimBatch(batch)
+      stuck.turnDone()
+      return moved
+    } catch (error) {
+      stuck.turnFailed()
+      throw error
     }
-    // One bad row undoes the whole batch: halve it until the bad one stands alone.
-    const half = Math.ceil(orders.length / 2)
-    return (await claimBatch(orders.slice(0, half), parts)) + (await claimBatch(orders.slice(half), parts))
   }
-  return adoptClaims(orders, parts)
+
+  async function choose(occasion: Occasion): Promise<ClaimOrder[]> {
+    const candidates = [...book.entries()].filter((entry) => mayTry(entry, occasion))
+    if (candidates.length === 0) return []
+    const moment = { nowMs: now(), weiPerGas: await priceOfGas(occasion), occasion }
+    const chosen = new Set(chooseClaims(candidates, policy, moment).map(({ channelId }) => channelId))
+    // Somebody else may have claimed meanwhile, or the balance may have fallen: the chain decides what is left.
+    await adopt([...chosen])
+    return chooseClaims(
+      candidates.filter((entry) => chosen.has(entry.id) && mayTry(entry, occasion)),
+      policy,
+      moment,
+    )
+  }
+
+  function mayTry(entry: Entry, occasion: Occasion): boolean {
+    const order = claimOrder(entry)
+    return order !== null && (occasion === 'all' || stuck.mayTry(entry.id, order.totalClaimed))
+  }
+
+  const priceOfGas = (occasion: Occasion): Promise<bigint> =>
+    occasion === 'all' || policy.coinPrice === 0n ? Promise.resolve(0n) : parts.weiPerGas()
+
+  async function claimBatch(orders: ClaimOrder[]): Promise<Usdc> {
+    if (orders.length === 0) return 0n
+    crashPoint('seller.claim-chosen')
+    const outcome = await parts.sendClaims(orders)
+    crashPoint('seller.claim-sent')
+    if (outcome.kind === 'failed') return splitBatch(orders, outcome.reason)
+    if (outcome.kind === 'unknown') throw unknownOutcome(outcome.reason)
+    return bookClaims(orders)
+  }
+
+  // One bad row undoes the whole batch: halve it until the bad one stands alone.
+  async function splitBatch(orders: ClaimOrder[], reason: string): Promise<Usdc> {
+    const [only] = orders
+    if (orders.length > 1) {
+      const half = Math.ceil(orders.length / 2)
+      return (await claimBatch(orders.slice(0, half))) + (await claimBatch(orders.slice(half)))
+    }
+    if (only !== undefined) {
+      stuck.refused(only.channelId, only.totalClaimed)
+      log.error({ channel: only.channelId, reason }, 'a claim was refused by the chain')
+      await adopt([only.channelId])
+    }
+    return 0n
+  }
+
+  async function bookClaims(orders: ClaimOrder[]): Promise<Usdc> {
+    await adopt(orders.map(({ channelId }) => channelId))
+    const arrived = orders.filter(
+      ({ channelId, totalClaimed }) => (book.find(channelId)?.claimedOnChain ?? 0n) >= totalClaimed,
+    )
+    for (const { channelId } of arrived) stuck.settled(channelId)
+    const moved = valueOf(arrived)
+    log.info({ channels: arrived.length, atomicUsdc: moved.toString() }, 'claimed')
+    return moved
+  }
+
+  async function adopt(ids: Hex[]): Promise<void> {
+    if (ids.length === 0) return
+    const facts = await parts.readChain(ids)
+    for (const [index, id] of ids.entries()) {
+      const entry = book.find(id)
+      const chain = facts[index]
+      if (entry !== undefined && chain !== undefined) await book.adoptChain(entry, chain)
+    }
+  }
+
+  async function run(everyMs: number, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const pause = new AbortController()
+      const paused = wait(everyMs, undefined, { signal: AbortSignal.any([signal, pause.signal]), ref: false })
+      await Promise.race([paused.catch(() => undefined), roused.promise])
+      pause.abort()
+      roused = Promise.withResolvers<void>()
+      if (signal.aborted) return
+      await settle('routine').catch((error: unknown) => {
+        log.warn({ error }, 'settling failed; it is tried again')
+      })
+      warnOfOld()
+    }
+  }
+
+  let warnedAtMs = -Infinity
+  function warnOfOld(): void {
+    if (now() - warnedAtMs < policy.intervalMs) return
+    const old = [...book.entries()].filter((entry) => stuck.sinceMs(entry.id) >= policy.intervalMs)
+    if (old.length === 0) return
+    warnedAtMs = now()
+    const value = valueOf(old.flatMap((entry) => claimOrder(entry) ?? []))
+    log.error(
+      { channels: old.length, atomicUsdc: value.toString() },
+      'earnings cannot be claimed for a long time',
+    )
+  }
+
+  // A withdrawal that began now would be over before a claim is likely to succeed.
+  const isStuck = (id: Hex): boolean => stuck.sinceMs(id) > parts.withdrawDelayMs / 2
+
+  return { settle, wake: () => roused.resolve(), run, isStuck }
 }
 
-async function adoptClaims(orders: ClaimOrder[], parts: SettleParts): Promise<Usdc> {
-  const facts = await parts.readChain(orders.map(({ channelId }) => channelId))
-  let moved = 0n
-  for (const [index, { channelId, totalClaimed, unclaimed }] of orders.entries()) {
-    const entry = parts.book.find(channelId)
-    const chain = facts[index]
-    if (entry === undefined || chain === undefined) continue
-    // Measured on the order: the watch may have booked the claim before us.
-    if (chain.totalClaimed >= totalClaimed) moved += unclaimed
-    await parts.book.adoptChain(entry, chain)
-  }
-  parts.log.info({ channels: orders.length, atomicUsdc: moved.toString() }, 'claimed')
-  return moved
-}
-
-/** Settles whenever something is due, until the signal aborts. A failure is tried again at the next turn. */
-export async function settleLoop(parts: SettleParts, everyMs: number, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
-    await wait(everyMs, undefined, { signal, ref: false }).catch(() => undefined)
-    if (signal.aborted) return
-    await settleNow(parts, false).catch((error: unknown) => {
-      parts.log.warn({ error }, 'settling failed; it is tried again')
-    })
-  }
-}
+// It ends the turn: nothing else is claimed before `reconcile` knows.
+const unknownOutcome = (reason: string) =>
+  new OpenSeedError('chain_unavailable', {
+    message: `The outcome of a claim is not known yet: ${reason}`,
+    hint: 'It is looked up again at the next turn, and at the next start.',
+  })

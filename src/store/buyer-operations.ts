@@ -1,10 +1,12 @@
 /** What a buyer stores and asks. One function, one transaction, one invariant. */
 import type { Usdc } from '../wire/amount.ts'
+import { buyerExactReads, buyerExactWrites } from './buyer-exact-operations.ts'
 import { channelReads } from './channel-reads.ts'
-import { commonReads, commonWrites } from './common-operations.ts'
+import { commonReads, commonWrites, saveOffer } from './common-operations.ts'
 import { conflict } from './faults.ts'
 import { sql, type Db } from './open.ts'
 import { outboxReads, outboxWrites } from './outbox-operations.ts'
+import { buyerReceiptReads, buyerReceiptWrites } from './receipt-operations.ts'
 import {
   buyerChannelColumns,
   buyerDepositColumns,
@@ -15,6 +17,7 @@ import {
   type BuyerChannelRow,
   type BuyerDepositRow,
   type BuyerRequestRow,
+  type OfferRow,
   type SellerRow,
 } from './rows.ts'
 
@@ -44,18 +47,22 @@ export function saveChannel(db: Db, { channel }: { channel: BuyerChannelRow }): 
     throw conflict('stale', `Channel ${channel.id} has another revision than ${channel.rev - 1}.`)
 }
 
-/** Stores a voucher and the request it pays for, before either leaves this machine. */
+/**
+ * Stores a voucher and the request it pays for, before either leaves this machine; with it the offer that the receipt
+ * will refer to, unless it is known to be there.
+ */
 export function open(
   db: Db,
-  { channel, request }: { channel: BuyerChannelRow; request: BuyerRequestRow },
+  { channel, request, offer }: { channel: BuyerChannelRow; request: BuyerRequestRow; offer?: OfferRow },
 ): void {
   saveChannel(db, { channel })
+  if (offer !== undefined) saveOffer(db, offer)
   sql(
     db,
-    `INSERT INTO requests (channelId, id, sellerUrl, model, offerHash, bodyHash, ceiling, admitBySec, openedAtMs,
-       state, charged, receipt, outcome, closedAtMs)
-     VALUES (@channelId, @id, @sellerUrl, @model, @offerHash, @bodyHash, @ceiling, @admitBySec, @openedAtMs,
-       @state, @charged, @receipt, @outcome, @closedAtMs)`,
+    `INSERT INTO requests (channelId, id, sellerUrl, model, offerHash, bodyHash, ceiling, admitBySec, signature,
+       openedAtMs, state, charged, receipt, outcome, closedAtMs)
+     VALUES (@channelId, @id, @sellerUrl, @model, @offerHash, @bodyHash, @ceiling, @admitBySec, @signature,
+       @openedAtMs, @state, @charged, @receipt, @outcome, @closedAtMs)`,
   ).run(toColumns(buyerRequestColumns, request))
 }
 
@@ -127,8 +134,11 @@ export function spentSince(
   return sql(
     db,
     `SELECT
-       (SELECT COALESCE(SUM(charged), 0) FROM requests WHERE state = 'final' AND closedAtMs >= @sinceMs) AS charged,
-       (SELECT COALESCE(SUM(ceiling), 0) FROM requests WHERE state = 'open') AS openCeilings,
+       (SELECT COALESCE(SUM(charged), 0) FROM requests WHERE state = 'final' AND closedAtMs >= @sinceMs)
+         + (SELECT COALESCE(SUM(charged), 0) FROM exactPayments WHERE state = 'final' AND closedAtMs >= @sinceMs)
+         AS charged,
+       (SELECT COALESCE(SUM(ceiling), 0) FROM requests WHERE state = 'open')
+         + (SELECT COALESCE(SUM(amount), 0) FROM exactPayments WHERE state = 'open') AS openCeilings,
        (SELECT COALESCE(SUM(amount), 0) FROM deposits WHERE atMs >= @sinceMs) AS deposited`,
   ).get(since) as { charged: bigint; openCeilings: bigint; deposited: bigint }
 }
@@ -147,10 +157,22 @@ export function listDeposits(db: Db, { limit }: { limit: number }): BuyerDeposit
 }
 
 export const buyerOperations = {
-  writes: { ...commonWrites, ...outboxWrites, saveChannel, open, settleRequest, saveSeller, recordDeposit },
+  writes: {
+    ...commonWrites,
+    ...outboxWrites,
+    ...buyerExactWrites,
+    ...buyerReceiptWrites,
+    saveChannel,
+    open,
+    settleRequest,
+    saveSeller,
+    recordDeposit,
+  },
   reads: {
     ...commonReads,
     ...outboxReads,
+    ...buyerExactReads,
+    ...buyerReceiptReads,
     loadChannels,
     loadChannel,
     findRequest,

@@ -6,8 +6,21 @@ import { testDb } from './samples.ts'
 const hash = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 16)
 
 test('a migration that was released never changes', () => {
-  expect(migrations.seller.map(hash)).toEqual(['baa24bbf75d3c0a5', 'd496ae5dca36f06f'])
-  expect(migrations.buyer.map(hash)).toEqual(['baa24bbf75d3c0a5', 'c8c8b480ce8c147f'])
+  expect(migrations.seller.map(hash)).toEqual([
+    'baa24bbf75d3c0a5',
+    'd496ae5dca36f06f',
+    'b57c444ce3d823ae',
+    'f72aa24b864baf5e',
+    '79ef011d7912f21a',
+  ])
+  expect(migrations.buyer.map(hash)).toEqual([
+    'baa24bbf75d3c0a5',
+    'c8c8b480ce8c147f',
+    'b57c444ce3d823ae',
+    '39459e10cc5c6ef5',
+    '5ba129b324a03a7c',
+  ])
+  expect(migrations.tower.map(hash)).toEqual(['baa24bbf75d3c0a5', '31432c80f1c3fb50', 'b57c444ce3d823ae'])
 })
 
 test('migrating twice changes nothing', () => {

@@ -2,14 +2,20 @@ import { OpenSeedError } from '../base/errors.ts'
 import { common } from './migrations/001-common.ts'
 import { buyer } from './migrations/002-buyer.ts'
 import { seller } from './migrations/002-seller.ts'
+import { tower } from './migrations/002-tower.ts'
+import { outboxBumps } from './migrations/003-outbox-bumps.ts'
+import { sellerExact } from './migrations/004-seller-exact.ts'
+import { buyerEvidence, sellerEvidence } from './migrations/005-evidence.ts'
+import { buyerExact } from './migrations/006-buyer-exact.ts'
 import type { Db } from './open.ts'
 
-export type SchemaName = 'buyer' | 'seller'
+export type SchemaName = 'buyer' | 'seller' | 'tower'
 
 /** Each role's steps in order; a step that was released never changes, a new one is appended. */
 export const migrations: Record<SchemaName, readonly string[]> = {
-  buyer: [common, buyer],
-  seller: [common, seller],
+  buyer: [common, buyer, outboxBumps, buyerEvidence, buyerExact],
+  seller: [common, seller, outboxBumps, sellerExact, sellerEvidence],
+  tower: [common, tower, outboxBumps],
 }
 
 /** Brings a database to the newest schema, each step in a transaction of its own. */

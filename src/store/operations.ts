@@ -1,16 +1,19 @@
 import { buyerOperations } from './buyer-operations.ts'
 import type { Db } from './open.ts'
 import { sellerOperations } from './seller-operations.ts'
+import { towerOperations } from './tower-operations.ts'
 
 /** Everything that can be asked of a role's database, by name. */
-export const operations = { buyer: buyerOperations, seller: sellerOperations }
+export const operations = { buyer: buyerOperations, seller: sellerOperations, tower: towerOperations }
 
 export type BuyerOperations = typeof buyerOperations
 export type SellerOperations = typeof sellerOperations
+export type TowerOperations = typeof towerOperations
 
 export interface OperationsOf {
   buyer: BuyerOperations
   seller: SellerOperations
+  tower: TowerOperations
 }
 
 // `never` accepts every parameter type: which one belongs to a name is checked where it is called.

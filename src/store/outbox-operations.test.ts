@@ -1,10 +1,14 @@
 import { expect, test } from 'vitest'
 import {
   intend,
+  outboxBumped,
+  outboxCopies,
   outboxDone,
   outboxFind,
   outboxMaxNonce,
+  outboxMinedSince,
   outboxPending,
+  outboxReopen,
   outboxSigned,
 } from './outbox-operations.ts'
 import { address, hex32, testDb } from './samples.ts'
@@ -99,4 +103,41 @@ test('a transaction ends once', () => {
   expect(() => outboxDone(db, done('a', 'confirmed'))).toThrow(
     expect.objectContaining({ code: 'store_conflict' }),
   )
+})
+
+test('copies at higher fees belong to a transaction that waits, in their order, and never change', () => {
+  using store = testDb('seller')
+  const { db } = store
+  const bump = (n: number) => ({ key: 'a', raw: `0x0${n}`, hash: hex32(100 + n) })
+  intend(db, intent('a'))
+  expect(() => outboxBumped(db, bump(1))).toThrow('No signed transaction')
+  outboxSigned(db, signed('a', 0))
+  outboxBumped(db, bump(2))
+  outboxBumped(db, bump(1))
+  const copies = [bump(2), bump(1)].map(({ raw, hash }) => ({ raw, hash }))
+  expect(outboxCopies(db, { key: 'a' })).toEqual(copies)
+  expect(() => db.exec(`UPDATE outboxBumps SET raw = '0x'`)).toThrow('never changes')
+  expect(() => db.exec('DELETE FROM outboxBumps')).toThrow('never forgotten')
+  outboxDone(db, done('a', 'confirmed'))
+  expect(() => outboxBumped(db, bump(3))).toThrow('No signed transaction')
+})
+
+test('what was mined in a block that is gone waits again with its bytes and nonce', () => {
+  using store = testDb('seller')
+  const { db } = store
+  for (const [key, nonce] of [
+    ['a', 0],
+    ['b', 1],
+  ] as const) {
+    intend(db, intent(key))
+    outboxSigned(db, signed(key, nonce))
+  }
+  outboxDone(db, { ...done('a', 'confirmed'), block: 5 })
+  outboxDone(db, { ...done('b', 'reverted'), block: 6 })
+  expect(outboxMinedSince(db, { block: 5 }).map(({ key }) => key)).toEqual(['a', 'b'])
+  expect(outboxMinedSince(db, { block: 6 }).map(({ key }) => key)).toEqual(['b'])
+  expect(outboxReopen(db, { key: 'b' })).toBe(true)
+  expect(outboxReopen(db, { key: 'b' })).toBe(false)
+  expect(outboxFind(db, { key: 'b' })).toMatchObject({ ...signed('b', 1), status: 'signed', block: null })
+  expect(outboxMinedSince(db, { block: 0 }).map(({ key }) => key)).toEqual(['a'])
 })

@@ -1,5 +1,6 @@
 import { conflict } from './faults.ts'
 import { sql, type Db } from './open.ts'
+import type { Hex } from '../wire/hex.ts'
 import { fromColumns, outboxColumns, type OutboxRow } from './rows.ts'
 
 type Key = Pick<OutboxRow, 'key'>
@@ -45,6 +46,44 @@ export function outboxDone(
   if (changes !== 1) throw conflict('missing', `No pending transaction has the key ${done.key}.`)
 }
 
+/** Another copy of a signed transaction, with a higher fee. It is stored before anybody else sees it. */
+export function outboxBumped(db: Db, bumped: Key & { raw: string; hash: string }): void {
+  const { changes } = sql(
+    db,
+    `INSERT INTO outboxBumps (hash, key, raw)
+     SELECT @hash, @key, @raw FROM outbox WHERE key = @key AND status = 'signed'`,
+  ).run(bumped)
+  if (changes !== 1) throw conflict('missing', `No signed transaction has the key ${bumped.key}.`)
+}
+
+/** A mined transaction whose block the chain gave up waits again; false when it was not mined or waits already. */
+export function outboxReopen(db: Db, { key }: Key): boolean {
+  const { changes } = sql(
+    db,
+    `UPDATE outbox SET status = 'signed', block = NULL, result = NULL
+     WHERE key = ? AND status IN ('confirmed', 'reverted')`,
+  ).run(key)
+  return changes === 1
+}
+
+/** The copies with higher fees, oldest first. */
+export function outboxCopies(db: Db, { key }: Key): { raw: Hex; hash: Hex }[] {
+  return sql(db, `SELECT raw, hash FROM outboxBumps WHERE key = ? ORDER BY rowid`).all(key) as {
+    raw: Hex
+    hash: Hex
+  }[]
+}
+
+/** What was mined in this block or a later one, by nonce. */
+export function outboxMinedSince(db: Db, { block }: { block: number }): OutboxRow[] {
+  return sql(
+    db,
+    `SELECT * FROM outbox WHERE block >= ? AND status IN ('confirmed', 'reverted') ORDER BY nonce`,
+  )
+    .all(block)
+    .map((record) => fromColumns(outboxColumns, record))
+}
+
 export function outboxPending(db: Db): OutboxRow[] {
   return sql(db, `SELECT * FROM outbox WHERE status IN ('intended', 'signed') ORDER BY createdAtMs, rowid`)
     .all()
@@ -62,5 +101,5 @@ export function outboxMaxNonce(db: Db): number | null {
   return nonce === null ? null : Number(nonce)
 }
 
-export const outboxWrites = { intend, outboxSigned, outboxDone }
-export const outboxReads = { outboxPending, outboxFind, outboxMaxNonce }
+export const outboxWrites = { intend, outboxSigned, outboxBumped, outboxDone, outboxReopen }
+export const outboxReads = { outboxPending, outboxFind, outboxCopies, outboxMinedSince, outboxMaxNonce }

@@ -35,6 +35,8 @@ export interface SellerRequestRow {
   bodyHash: Hex
   offerHash: Hex
   admitBySec: number
+  /** of the signed request; null for a stock client */
+  signature: Hex | null
   openedAtMs: number
   state: 'open' | 'closed'
   charged: Usdc
@@ -74,6 +76,8 @@ export interface BuyerRequestRow {
   bodyHash: Hex
   ceiling: Usdc
   admitBySec: number
+  /** of the signed request; null for one that this store had forgotten */
+  signature: Hex | null
   openedAtMs: number
   state: 'open' | 'final'
   charged: Usdc
@@ -162,6 +166,7 @@ export const sellerRequestColumns: Columns<SellerRequestRow> = {
   bodyHash: 'text',
   offerHash: 'text',
   admitBySec: 'number',
+  signature: 'text',
   openedAtMs: 'number',
   state: 'text',
   charged: 'bigint',
@@ -195,6 +200,7 @@ export const buyerRequestColumns: Columns<BuyerRequestRow> = {
   bodyHash: 'text',
   ceiling: 'bigint',
   admitBySec: 'number',
+  signature: 'text',
   openedAtMs: 'number',
   state: 'text',
   charged: 'bigint',

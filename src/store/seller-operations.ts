@@ -5,6 +5,8 @@ import { commonReads, commonWrites } from './common-operations.ts'
 import { conflict } from './faults.ts'
 import { sql, type Db } from './open.ts'
 import { outboxReads, outboxWrites } from './outbox-operations.ts'
+import { sellerReceiptReads } from './receipt-operations.ts'
+import { sellerExactReads, sellerExactWrites } from './seller-exact-operations.ts'
 import {
   fromColumns,
   sellerChannelColumns,
@@ -115,10 +117,10 @@ export function recordDeposit(db: Db, deposit: SellerDepositRow): boolean {
 function insertRequest(db: Db, request: SellerRequestRow): void {
   sql(
     db,
-    `INSERT INTO requests (channelId, id, stock, ceiling, meter, bodyHash, offerHash, admitBySec, openedAtMs,
-       state, charged, cumulative, receipt, streamed, closedAtMs)
-     VALUES (@channelId, @id, @stock, @ceiling, @meter, @bodyHash, @offerHash, @admitBySec, @openedAtMs,
-       @state, @charged, @cumulative, @receipt, @streamed, @closedAtMs)`,
+    `INSERT INTO requests (channelId, id, stock, ceiling, meter, bodyHash, offerHash, admitBySec, signature,
+       openedAtMs, state, charged, cumulative, receipt, streamed, closedAtMs)
+     VALUES (@channelId, @id, @stock, @ceiling, @meter, @bodyHash, @offerHash, @admitBySec, @signature,
+       @openedAtMs, @state, @charged, @cumulative, @receipt, @streamed, @closedAtMs)`,
   ).run(toColumns(sellerRequestColumns, request))
 }
 
@@ -177,6 +179,7 @@ export const sellerOperations = {
   writes: {
     ...commonWrites,
     ...outboxWrites,
+    ...sellerExactWrites,
     saveChannel,
     admit,
     finish,
@@ -187,6 +190,8 @@ export const sellerOperations = {
   reads: {
     ...commonReads,
     ...outboxReads,
+    ...sellerReceiptReads,
+    ...sellerExactReads,
     loadChannels,
     loadChannel,
     findRequest,

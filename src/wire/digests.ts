@@ -1,5 +1,6 @@
 import type { Usdc } from './amount.ts'
 import type { ChannelConfig } from './channel.ts'
+import type { TransferAuthorization } from './exact.ts'
 import { refuseMessage } from './fields.ts'
 import type { Address, Hex } from './hex.ts'
 import { keccak256 } from './keccak.ts'
@@ -51,6 +52,8 @@ export interface Digests {
   /** The ERC-3009 nonce of a deposit: keccak256(abi.encode(channelId, uint256 salt)). */
   depositNonce(channelId: Hex, salt: Hex): Hex
   receiveAuthorization(token: TokenDomain, message: ReceiveAuthorization): Hex
+  /** What the payer of an exact payment signs. */
+  transferAuthorization(token: TokenDomain, message: TransferAuthorization): Hex
 }
 
 const domainType = keccak256(
@@ -66,6 +69,9 @@ const claimEntryType = keccak256(claimEntry)
 const claimBatchType = keccak256(`ClaimBatch(ClaimEntry[] claims)${claimEntry}`)
 const receiveType = keccak256(
   'ReceiveWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)',
+)
+const transferType = keccak256(
+  'TransferWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)',
 )
 const offerType = keccak256(
   'Offer(bytes32 modelHash,address payTo,uint128 priceIn,uint128 priceCached,uint128 priceOut,uint128 fixedPrice,uint64 maxContext,uint64 maxOutput,uint40 validUntil,bytes32 detailsHash)',
@@ -95,6 +101,20 @@ export function openDigests({ chainId, escrow }: { chainId: number; escrow: Addr
     tokens.set(key, known)
     return known
   }
+  const authorization = (
+    type: Hex,
+    token: TokenDomain,
+    message: TransferAuthorization | ReceiveAuthorization,
+  ) =>
+    typed(tokenSeparator(token), [
+      type,
+      message.from,
+      message.to,
+      message.value,
+      message.validAfter,
+      message.validBefore,
+      message.nonce,
+    ])
   return {
     channelId: (config) =>
       typed(batch, [
@@ -166,16 +186,8 @@ export function openDigests({ chainId, escrow }: { chainId: number; escrow: Addr
       ])
     },
     depositNonce: (channelId, salt) => hashWords([channelId, salt]),
-    receiveAuthorization: (token, message) =>
-      typed(tokenSeparator(token), [
-        receiveType,
-        message.from,
-        message.to,
-        message.value,
-        message.validAfter,
-        message.validBefore,
-        message.nonce,
-      ]),
+    receiveAuthorization: (token, message) => authorization(receiveType, token, message),
+    transferAuthorization: (token, message) => authorization(transferType, token, message),
   }
 }
 

@@ -1,5 +1,5 @@
-import { getAddress } from 'ethers'
 import { OpenSeedError } from '../base/errors.ts'
+import { keccak256 } from './keccak.ts'
 
 /** A 0x-prefixed, lower-case hex string. */
 export type Hex = `0x${string}`
@@ -41,9 +41,17 @@ export function checksummed(address: Address): string {
   const known = checksummedForms.get(address)
   if (known !== undefined) return known
   if (checksummedForms.size >= mostForms) checksummedForms.clear()
-  const form = getAddress(address)
+  const form = eip55(address)
   checksummedForms.set(address, form)
   return form
+}
+
+// A letter is a capital where the hash of the whole has a digit of 8 or more.
+function eip55(address: Address): string {
+  const hash = keccak256(address.slice(2))
+  return address.replace(/[a-f]/g, (letter, at: number) =>
+    Number.parseInt(hash[at]!, 16) >= 8 ? letter.toUpperCase() : letter,
+  )
 }
 
 /** Bytes of a hex string (no check: the type says it is one). */

@@ -1,6 +1,6 @@
 import { createHash, getHashes, hash } from 'node:crypto'
-import { keccak256 as portableKeccak256 } from 'ethers'
-import { bytesToHex, type Hex } from './hex.ts'
+import { keccak_256 } from '@noble/hashes/sha3'
+import type { Hex } from './hex.ts'
 
 const algorithm = 'keccak-256'
 // OpenSSL knows it from 3.2 on; older Node lines hash in JavaScript.
@@ -8,8 +8,7 @@ const isNative = getHashes().includes(algorithm)
 
 /** keccak256 of bytes, or of a string's UTF-8 bytes (never of hex: convert first). */
 export function keccak256(input: Uint8Array | string): Hex {
-  if (isNative) return `0x${hash(algorithm, input, 'hex')}`
-  return portableKeccak(typeof input === 'string' ? Buffer.from(input) : input)
+  return isNative ? `0x${hash(algorithm, input, 'hex')}` : portableKeccak(input)
 }
 
 /** Hashes a stream of bytes piece by piece. `digest` may be asked once. */
@@ -20,7 +19,7 @@ export interface Keccak {
 
 /** Starts a running keccak256. */
 export function createKeccak(): Keccak {
-  return isNative ? nativeKeccak() : collectingKeccak()
+  return isNative ? nativeKeccak() : createPortableKeccak()
 }
 
 function nativeKeccak(): Keccak {
@@ -31,16 +30,16 @@ function nativeKeccak(): Keccak {
   }
 }
 
-/** The portable form of `createKeccak`: it keeps the bytes, because ethers hashes in one piece only. */
-export function collectingKeccak(): Keccak {
-  const pieces: Uint8Array[] = []
+/** The portable form of `createKeccak`. */
+export function createPortableKeccak(): Keccak {
+  const running = keccak_256.create()
   return {
-    update: (bytes) => void pieces.push(Buffer.from(bytes)),
-    digest: () => portableKeccak(Buffer.concat(pieces)),
+    update: (bytes) => void running.update(bytes),
+    digest: () => `0x${Buffer.from(running.digest()).toString('hex')}`,
   }
 }
 
 /** The portable form of `keccak256`. */
-export function portableKeccak(bytes: Uint8Array): Hex {
-  return portableKeccak256(bytesToHex(bytes)) as Hex
+export function portableKeccak(input: Uint8Array | string): Hex {
+  return `0x${Buffer.from(keccak_256(input)).toString('hex')}`
 }

@@ -36,6 +36,8 @@ export interface OfferDetails {
   maxN: number
   engine?: string
   quantization?: string
+  /** keccak256 of the chat template's UTF-8 bytes. */
+  templateHash?: string
   /** Descriptive keys that this version does not know; kept, because the hash covers them. */
   rest?: Record<string, string | number | boolean>
 }
@@ -48,7 +50,16 @@ export interface SignedOffer {
   hash: Hex
 }
 
-const knownDetails = new Set(['model', 'min', 'defOut', 'img', 'maxN', 'engine', 'quantization'])
+const knownDetails = new Set([
+  'model',
+  'min',
+  'defOut',
+  'img',
+  'maxN',
+  'engine',
+  'quantization',
+  'templateHash',
+])
 const mostUnknownDetails = 32
 
 /** keccak256 of the details as canonical JSON (sorted keys, no spaces, amounts as decimal strings). */
@@ -142,6 +153,7 @@ function parseDetails(input: unknown): OfferDetails {
   const fields = expectObject(input, 'details')
   const engine = present(fields['engine'])
   const quantization = present(fields['quantization'])
+  const templateHash = present(fields['templateHash'])
   const rest = Object.entries(fields).filter(([key]) => !knownDetails.has(key))
   const min = parseAmount(fields['min'], 'min')
   if (min < 1n) refuseMessage('min', 'at least 1')
@@ -155,6 +167,7 @@ function parseDetails(input: unknown): OfferDetails {
     maxN: expectInteger(fields['maxN'], 'maxN'),
     ...(engine === undefined ? {} : { engine: expectText(engine, 'engine', 256) }),
     ...(quantization === undefined ? {} : { quantization: expectText(quantization, 'quantization', 256) }),
+    ...(templateHash === undefined ? {} : { templateHash: expectText(templateHash, 'templateHash', 66) }),
     ...(rest.length === 0 ? {} : { rest: parseRest(rest) }),
   }
 }

@@ -10,7 +10,9 @@ import { canonicalEscrow } from './network.ts'
 import {
   bindingCovers,
   bindingHash,
+  countersign,
   encodeBinding,
+  isCountersigned,
   mostBindingSec,
   parseBinding,
   signBinding,
@@ -82,10 +84,22 @@ test('the digest of a binding is the one ethers computes', () => {
 test('a binding reads back as it was written', () => {
   fc.assert(
     fc.property(anyBinding, bytesOf(65).map(bytesToHex), (binding, signature) => {
-      const signed = { ...binding, signature }
-      expect(parseBinding(JSON.parse(JSON.stringify(encodeBinding(signed))))).toEqual(signed)
+      for (const signed of [{ ...binding, signature }, countersign(nodeKey(1), { ...binding, signature })])
+        expect(parseBinding(JSON.parse(JSON.stringify(encodeBinding(signed))))).toEqual(signed)
     }),
+    { numRuns: 50 },
   )
+})
+
+test('only the node that a binding names can countersign it, and only as it stands', () => {
+  const key = nodeKey(1)
+  const own = countersign(key, { ...signed, peer: key.peerId })
+  expect(isCountersigned(own)).toBe(true)
+  expect(isCountersigned({ ...own, seq: own.seq + 1 })).toBe(false)
+  expect(isCountersigned({ ...own, peer: nodeKey(2).peerId })).toBe(false)
+  expect(isCountersigned(countersign(nodeKey(2), own))).toBe(false)
+  expect(isCountersigned(signed)).toBe(false)
+  expect(bindingHash(digests, own)).toBe(bindingHash(digests, { ...signed, peer: key.peerId }))
 })
 
 test('parsing arbitrary JSON gives a binding or invalid_message and nothing else', () => {

@@ -1,8 +1,10 @@
 /** A wallet's word that a node sells for it: signed once by the money key, so that the node's own key can stay hot. */
+import { canonicalJson } from './canonical-json.ts'
 import type { Curve } from './curve.ts'
 import type { Digests } from './digests.ts'
-import { expectInteger, expectObject, expectTimeSec, refuseMessage } from './fields.ts'
-import { asAddress, asHex, checksummed, type Address, type Hex } from './hex.ts'
+import { expectInteger, expectObject, expectTimeSec, present, refuseMessage } from './fields.ts'
+import { asAddress, asHex, bytesToHex, checksummed, hexToBytes, type Address, type Hex } from './hex.ts'
+import { verifyBy, type NodeKey } from './node-key.ts'
 import { asPeerId, type PeerId } from './peer-id.ts'
 import type { SellerRecord } from './record.ts'
 import { clockSkewSec } from './validate-record.ts'
@@ -23,6 +25,8 @@ export interface PeerBinding {
 /** A binding and the wallet's signature: 65 bytes, or whatever a contract wallet takes. */
 export interface SignedBinding extends PeerBinding {
   signature: Hex
+  /** The node's own signature over all of it: with that anyone may publish the binding under the node's name. */
+  nodeSignature?: Hex
 }
 
 /** Asks a contract wallet (ERC-1271) whether a signature over a digest is its own. */
@@ -81,9 +85,31 @@ export function bindingCovers(digests: Digests, binding: PeerBinding, record: Se
   )
 }
 
+/**
+ * Adds the node's own signature, Ed25519 over `openseed/bind/1\n` and the canonical JSON: any wallet could name a node
+ * that is not its own.
+ */
+export function countersign(key: NodeKey, binding: SignedBinding): SignedBinding {
+  return { ...binding, nodeSignature: bytesToHex(key.sign(countersigned(binding))) }
+}
+
+/** True when the node that the binding names has signed it. */
+export function isCountersigned(binding: SignedBinding): boolean {
+  const { peer, nodeSignature } = binding
+  return nodeSignature !== undefined && verifyBy(peer, countersigned(binding), hexToBytes(nodeSignature))
+}
+
+function countersigned(binding: SignedBinding): Uint8Array {
+  return Buffer.from(`openseed/bind/1\n${canonicalJson(encodeWalletPart(binding))}`)
+}
+
 /** The JSON form. */
 export function encodeBinding(signed: SignedBinding): object {
-  const { peer, payTo, notBeforeSec, notAfterSec, seq, signature } = signed
+  const { nodeSignature } = signed
+  return { ...encodeWalletPart(signed), ...(nodeSignature !== undefined && { nodeSignature }) }
+}
+
+function encodeWalletPart({ peer, payTo, notBeforeSec, notAfterSec, seq, signature }: SignedBinding) {
   return {
     peer,
     payTo: checksummed(payTo),
@@ -107,5 +133,11 @@ export function parseBinding(input: unknown): SignedBinding {
     notAfterSec: expectTimeSec(binding.notAfter, 'notAfter'),
     seq: expectInteger(binding.seq, 'seq'),
     signature,
+    ...(present(binding.nodeSignature) !== undefined && { nodeSignature: asNodeSignature(binding) }),
   }
+}
+
+function asNodeSignature({ nodeSignature }: Record<string, unknown>): Hex {
+  const signature = asHex(nodeSignature, 'nodeSignature')
+  return signature.length === 130 ? signature : refuseMessage('nodeSignature', '64 bytes')
 }

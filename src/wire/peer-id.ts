@@ -1,4 +1,4 @@
-import { decodeBase58, encodeBase58 } from 'ethers'
+import { decodeBase58, encodeBase58 } from './base58.ts'
 import { refuseMessage } from './fields.ts'
 
 /** The name of a node: libp2p's text form of its Ed25519 public key, `12D3KooW…`, 52 characters. */
@@ -25,7 +25,7 @@ export function isPeerId(input: unknown): input is PeerId {
 /** The 38 bytes a peer id stands for; null when it is none, or names a key of another kind. */
 export function peerIdBytes(peer: PeerId): Uint8Array | null {
   if (!isPeerId(peer)) return null
-  return Buffer.from(decodeBase58(peer).toString(16).padStart(76, '0'), 'hex')
+  return decodeBase58(peer, 38)
 }
 
 /** The Ed25519 public key that a peer id carries; null when it is no such peer id. */

@@ -1,24 +1,37 @@
 /** What a registry repeats about one seller: the signed documents as they were signed, and what it saw itself. */
 import { hasCode } from '../base/errors.ts'
-import { expectInteger, expectObject, present, refuseMessage } from './fields.ts'
+import { expectInteger, expectNumber, expectObject, present } from './fields.ts'
 import { parseBinding, type SignedBinding } from './peer-binding.ts'
+import { isPeerId, type PeerId } from './peer-id.ts'
 import type { HeartbeatRecord, SellerRecord } from './record.ts'
 import { validateRecord } from './validate-record.ts'
 
 /** A heartbeat this young makes a seller live; older, it is stale until its record expires. In milliseconds. */
 export const liveMs = 90_000
 
+const longestRttMs = 600_000
+
 /** `live`: heard of within 90 s. `stale`: its record is valid, but it is silent. */
 export type ListingState = 'live' | 'stale'
 
-/** Seen by the registry, declared by nobody. */
+/** Seen by the registry, declared by nobody: hearsay of whoever signed none of it. */
 export interface Measured {
+  /** The registry that says so. */
+  by?: PeerId
   /** Unix milliseconds since when this registry knows the seller. */
   sinceMs: number
   /** Share of the time since then in which it was live, 0 to 1. */
   uptime: number
   /** Heartbeats accepted since then. */
   heartbeats: number
+  /** Unix milliseconds when the registry last asked the seller whether it is there; absent until it did. */
+  atMs?: number
+  /** Share of such questions that were answered, 0 to 1, of about the last day: what is 12 hours old counts half. */
+  success?: number
+  /** Which way the last answer came: over its URL, or from peer to peer; absent when the last one was not answered. */
+  via?: 'url' | 'p2p'
+  /** Round trip from the registry in milliseconds, smoothed; absent when the last question was not answered. */
+  rttMs?: number
 }
 
 /** One seller as a registry lists it. Record, binding and heartbeat are signed; all else is the registry's word. */
@@ -67,7 +80,7 @@ export function parseListing(input: unknown, { nowMs, skewSec }: ListingRules): 
       heartbeat: heartbeat?.ok ? heartbeat.record : null,
       lastSeenMs,
       state: nowMs - lastSeenMs < liveMs ? 'live' : 'stale',
-      measured: parseMeasured(listing.measured),
+      measured: parseMeasured(listing.measured, nowMs),
     }
   } catch (thrown) {
     if (hasCode(thrown, 'invalid_message')) return null
@@ -75,14 +88,21 @@ export function parseListing(input: unknown, { nowMs, skewSec }: ListingRules): 
   }
 }
 
-function parseMeasured(input: unknown): Measured {
-  const measured = expectObject(input, 'measured')
-  const { uptime } = measured
-  if (typeof uptime !== 'number' || !(uptime >= 0 && uptime <= 1))
-    return refuseMessage('uptime', 'a number from 0 to 1')
+function parseMeasured(input: unknown, nowMs: number): Measured {
+  const { by, sinceMs, uptime, heartbeats, atMs, success, via, rttMs } = expectObject(input, 'measured')
   return {
-    sinceMs: expectInteger(measured.sinceMs, 'sinceMs'),
-    uptime,
-    heartbeats: expectInteger(measured.heartbeats, 'heartbeats'),
+    ...(isPeerId(by) && { by }),
+    sinceMs: expectInteger(sinceMs, 'sinceMs'),
+    uptime: expectNumber(uptime, 'uptime', 1),
+    heartbeats: expectInteger(heartbeats, 'heartbeats'),
+    // Not worth losing a seller for: what makes no sense was not measured.
+    ...(isWithin(atMs, nowMs) && { atMs }),
+    ...(isWithin(success, 1) && { success }),
+    ...((via === 'url' || via === 'p2p') && { via }),
+    ...(isWithin(rttMs, longestRttMs) && { rttMs }),
   }
+}
+
+function isWithin(input: unknown, most: number): input is number {
+  return typeof input === 'number' && input >= 0 && input <= most
 }

@@ -88,17 +88,22 @@ export interface HeartbeatBody {
 
 /** A registry that can be asked. */
 export interface IndexBody {
-  url: string
+  /** Base URL; null when it is reached over `addrs` only. */
+  url: string | null
+  /** Multiaddrs: where it serves the DHT and relays. */
   addrs: string[]
   build: string
 }
 
+/** The directory of the DHT in which every seller is listed, whatever it sells. */
+export const allSellers = '*'
+/** The most multiaddrs of a record. */
+export const mostAddrs = 8
 /** The most bytes of a catalogue fetched by hash. */
 export const mostCatalogBytes = 262_144
 
 const mostModels = 32
 const mostCatalogModels = 2_000
-const mostAddrs = 8
 const mostWarm = 32
 const mostTps = 1e9
 const mostGiB = 1e6
@@ -167,16 +172,16 @@ export function parseHeartbeatBody(input: unknown): HeartbeatBody {
   }
 }
 
-/** The JSON form. */
-export function encodeIndexBody(body: IndexBody): JsonValue {
-  return { ...body }
+/** The JSON form; `url` null is left out. */
+export function encodeIndexBody({ url, ...rest }: IndexBody): JsonValue {
+  return { ...rest, ...(url !== null && { url }) }
 }
 
 /** Parses an index's body. Throws `invalid_message`. */
 export function parseIndexBody(input: unknown): IndexBody {
   const body = expectObject(input, 'body')
   return {
-    url: parseUrl(body.url, 'url'),
+    url: optional(body.url, (url) => parseUrl(url, 'url')),
     addrs: parseAddrs(body.addrs),
     build: expectLine(body.build, 'build', 64),
   }

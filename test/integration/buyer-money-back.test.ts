@@ -1,16 +1,12 @@
 /** Unspent money comes back: by the seller at once, without it after the delay; through a running buyer or in its place. */
-import { mkdtemp, rm, stat } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { silentLog } from '../../src/base/log.ts'
-import { loadConfig } from '../../src/config/config.ts'
-import { readEnv } from '../../src/config/env.ts'
 import { listChannels, refundChannel, showChannel, withdrawChannel } from '../../src/node/channel-tools.ts'
-import { openKeystore } from '../../src/node/keystore.ts'
 import { runBuy, type BuyerFacts } from '../../src/node/run-buy.ts'
 import { curve } from '../../src/wire/curve.ts'
 import { chatBody, newWallet, openTestBuyer, settled, type TestBuyer } from '../fixtures/buyer.ts'
+import { openBuyerHome } from '../fixtures/buyer-home.ts'
 import { openTestChain, type TestChain } from '../fixtures/chain.ts'
 import { gate, startScriptedEngine, type ScriptedEngine } from '../fixtures/scripted-engine.ts'
 import { openSellerProxy } from '../fixtures/seller-proxy.ts'
@@ -124,33 +120,13 @@ test('with the seller gone a withdrawal needs only a little ETH and the delay', 
   await leaving[Symbol.asyncDispose]()
 })
 
-async function openHome() {
-  const home = await mkdtemp(join(tmpdir(), 'openseed-home-'))
-  const flags = {
-    rpc_urls: { flag: '--rpc-url', value: [chain.url] },
-    network: { flag: '--network', value: 'local' },
-    'buy.sellers': { flag: '--seller', value: [seller.url] },
-    'buy.port': { flag: '--port', value: '0' },
-  }
-  const config = loadConfig(readEnv({}), flags, home)
-  const keystore = openKeystore(config.paths.keystore, { scryptN: 4096 })
-  await keystore.create('pass')
-  const unlocked = await keystore.unlock(['payer', 'buyer-authorizer'], 'pass')
-  await chain.fund([{ address: unlocked.payer.address, usdc: 5_000_000n }])
-  return {
-    config,
-    keys: { payer: unlocked.payer.privateKey, authorizer: unlocked['buyer-authorizer'].privateKey },
-    [Symbol.asyncDispose]: () => rm(home, { recursive: true, force: true }),
-  }
-}
-
-const password = async () => 'pass'
+const openHome = () => openBuyerHome(chain, [seller.url], { eth: 0n })
 
 test('the role runs from a home and a config until it is told to stop', async () => {
   await using home = await openHome()
   const stop = new AbortController()
   const ready = Promise.withResolvers<BuyerFacts>()
-  const io = { log: silentLog, password, signal: stop.signal, ready: ready.resolve }
+  const io = { ...home.io, signal: stop.signal, ready: ready.resolve }
   const running = runBuy(home.config, io)
   const { baseUrl, payer, sellers } = await ready.promise
   expect(payer.toLowerCase()).toBe(curve.addressOf(home.keys.payer))
@@ -164,8 +140,7 @@ test('the role runs from a home and a config until it is told to stop', async ()
 
 test('the commands read beside a running buyer and move money through it, or in its place', async () => {
   await using home = await openHome()
-  const { config, keys } = home
-  const io = { log: silentLog, password, signal: new AbortController().signal }
+  const { config, keys, io } = home
   expect(await listChannels(config)).toEqual([])
   {
     await using buyer = await openTestBuyer(chain, [seller.url], { keys, folder: config.paths.buyer })

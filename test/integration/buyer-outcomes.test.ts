@@ -1,15 +1,12 @@
 /** What a buyer makes of outcomes it was not told: nothing is lost, nothing is paid twice, no lie is paid again. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Channel } from '../../src/buyer/channel.ts'
-import { parseReceiptExtension, encodeReceiptExtension, openseedExtension } from '../../src/wire/extension.ts'
-import { encodeHeader, parseSettlementResponse, paymentResponseHeader } from '../../src/wire/x402.ts'
 import { chatBody, newWallet, openTestBuyer, settled, testCaps, type TestBuyer } from '../fixtures/buyer.ts'
 import { accounts, openTestChain, type TestChain } from '../fixtures/chain.ts'
+import { lie } from '../fixtures/lying-seller.ts'
 import { gate, startScriptedEngine, type ScriptedEngine } from '../fixtures/scripted-engine.ts'
 import { openSellerProxy, type SellerProxy } from '../fixtures/seller-proxy.ts'
 import { openTestSeller } from '../fixtures/seller.ts'
-import { curve } from '../../src/wire/curve.ts'
-import { signReceipt } from '../../src/wire/receipt.ts'
 
 const parts = new AsyncDisposableStack()
 let chain: TestChain
@@ -35,6 +32,7 @@ async function openBuyer(options: Options = {}): Promise<TestBuyer> {
   return buyer
 }
 
+const chatPath = '/v1/chat/completions'
 const channelOf = (buyer: TestBuyer): Channel => buyer.book.all()[0]!
 const theirCharge = (buyer: TestBuyer) => seller.book.find(channelOf(buyer).id)!.ledger.charged
 const codeOf = (text: string) => (JSON.parse(text) as { error: { code: string } }).error.code
@@ -154,23 +152,6 @@ test('while outcomes above the limit are unknown nothing is signed; once they ar
   expect((await buyer.chat()).status).toBe(200)
 })
 
-/** Answers the next request with a receipt that says something else, signed by this key. */
-function lie(
-  key: `0x${string}`,
-  change: (charged: bigint) => { charged: bigint; cumulative?: bigint },
-): void {
-  proxy.faults.push({
-    change: (headers) => {
-      const settlement = parseSettlementResponse(headers[paymentResponseHeader])
-      const { receipt } = parseReceiptExtension(settlement.extensions)
-      const changed = { ...receipt!.receipt, ...change(receipt!.receipt.charged) }
-      const signed = signReceipt(chain.digests, curve, key, changed)
-      const extensions = { [openseedExtension]: encodeReceiptExtension({ receipt: signed, finals: [] }) }
-      return { headers: { [paymentResponseHeader]: encodeHeader({ ...settlement, extensions }) } }
-    },
-  })
-}
-
 test.each([
   ['is not signed by the seller', accounts.stranger.key, (charged: bigint) => ({ charged })],
   [
@@ -188,7 +169,7 @@ test.each([
   'a receipt that %s ends the relationship, and the answer is delivered all the same',
   async (_, key, change) => {
     await using buyer = await openBuyer()
-    lie(key, change)
+    proxy.faults.push(lie(chain.digests, key, ({ charged }) => change(charged)))
     const reply = await buyer.chat()
     expect(reply.status).toBe(200)
     expect(reply.text).toContain('choices')
@@ -198,7 +179,10 @@ test.each([
     const next = await buyer.chat()
     expect(next.status).toBe(402)
     expect(codeOf(next.text)).toBe('charge_refused')
-    expect(proxy.seen.slice(seen).filter(({ path }) => path === '/v1/chat/completions')).toEqual([])
+    // The refund is asked for under the same path, without a body.
+    expect(proxy.seen.slice(seen).filter(({ path, body }) => path === chatPath && body.length > 0)).toEqual(
+      [],
+    )
     const stored = await buyer.store.read('loadChannel', { channelId: channelOf(buyer).id })
     expect(stored?.state).toBe('distrusted')
   },

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { ClaimRow } from '../../src/chain/calls.ts'
 import { submitDeposit } from '../../src/chain/deposits.ts'
+import { checkChain } from '../../src/chain/check.ts'
 import { openEscrow } from '../../src/chain/escrow.ts'
 import { parseLogs } from '../../src/chain/events.ts'
 import type { Outbox } from '../../src/chain/outbox.ts'
@@ -184,9 +185,12 @@ test('a channel nobody opened reads as empty', async () => {
 })
 
 test('missing contracts are noticed', async () => {
-  expect(await chain.escrow.codeExists()).toBe(true)
+  await checkChain(chain.escrow, null)
+  for (const name of ['escrow', 'collector', 'asset'] as const) {
+    const without = openEscrow(chain.rpc, { ...chain.network, [name]: accounts.stranger.address })
+    await expect(checkChain(without, null)).rejects.toMatchObject({ code: 'chain_mismatch' })
+  }
   const nowhere = openEscrow(chain.rpc, { ...chain.network, escrow: accounts.stranger.address })
-  expect(await nowhere.codeExists()).toBe(false)
   await expect(nowhere.channel(idOf(channelConfig(chain.network)))).rejects.toMatchObject({
     code: 'chain_mismatch',
   })

@@ -1,5 +1,5 @@
 import { Interface, Wallet } from 'ethers'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { submitDeposit } from '../../src/chain/deposits.ts'
 import type { Intent } from '../../src/chain/outbox.ts'
 import { openRpc } from '../../src/chain/rpc.ts'
@@ -8,6 +8,9 @@ import type { Hex } from '../../src/wire/hex.ts'
 import { accounts, channelConfig, openTestChain, signDeposit, type TestChain } from '../fixtures/chain.ts'
 import { openOutboxDatabase, openTempDir } from '../fixtures/outbox-store.ts'
 import { openRpcProxy } from '../fixtures/rpc-proxy.ts'
+
+// On a busy machine things take longer than the second that a condition gets by default.
+vi.setConfig({ expect: { poll: { timeout: 10_000 } } })
 
 const parts = new AsyncDisposableStack()
 let dir: Awaited<ReturnType<typeof openTempDir>>

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { submitDeposit } from '../../src/chain/deposits.ts'
 import { openEscrow, type Head } from '../../src/chain/escrow.ts'
 import type { EscrowEvent } from '../../src/chain/events.ts'
@@ -8,6 +8,9 @@ import { watchEscrow, type EscrowWatch } from '../../src/chain/watch.ts'
 import { accounts, channelConfig, openTestChain, signDeposit, type TestChain } from '../fixtures/chain.ts'
 import { openOutboxDatabase, openTempDir } from '../fixtures/outbox-store.ts'
 import { openRpcProxy } from '../fixtures/rpc-proxy.ts'
+
+// On a busy machine things take longer than the second that a condition gets by default.
+vi.setConfig({ expect: { poll: { timeout: 10_000 } } })
 
 const parts = new AsyncDisposableStack()
 let chain: TestChain

@@ -1,11 +1,8 @@
+/** A whole DHT in one process: what it holds, what it refuses, and what is left of it when nodes lie or go. */
 import { randomBytes } from 'node:crypto'
-import { multiaddr } from '@multiformats/multiaddr'
-import { peerIdFromString } from '@libp2p/peer-id'
-import { CID } from 'multiformats/cid'
-import * as Digest from 'multiformats/hashes/digest'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import { BoundedStore } from '../../src/net/p2p/bounded-store.ts'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { dhtKey } from '../../src/net/p2p/dht-records.ts'
+import { sellersPerDirectory } from '../../src/net/p2p/model-shards.ts'
 import { encodeRecord, type SellerRecord } from '../../src/wire/record.ts'
 import { openLiar, type Liar } from '../fixtures/dht-liar.ts'
 import {
@@ -13,15 +10,22 @@ import {
   keysNear,
   openNetwork,
   openNode,
+  replicas,
+  sellerBinding,
   sellerRecord,
   type Node,
 } from '../fixtures/dht-network.ts'
 
-const size = 40
-const killed = 12
-const sellers = 8
+const isDeep = process.env['TEST_DEEP'] === '1'
+const size = isDeep ? 40 : 14
+const killed = Math.round(0.3 * size)
+const sellers = isDeep ? 8 : 4
 // Of a machine that has other things to do; a quiet one answers in a tenth of a second.
-const patient = { timeoutMs: 15_000 }
+const patient = { timeoutMs: 30_000 }
+const client = { server: false, listen: [] }
+
+// Forty nodes share one core with whatever else runs.
+if (isDeep) vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 })
 
 let nodes: Node[]
 let bootstrap: string[]
@@ -89,7 +93,7 @@ test('an old record played back is refused by its holders and never read', async
   const { refused } = await liar.put(dhtKey('seller', key.peerId), bytesOf(old))
   expect(refused).toBeGreaterThanOrEqual(4)
   expect(await host.dht.putRecord(old)).toEqual({ ok: false, reason: 'rollback' })
-  for (const { host } of [nodes[20], nodes[30]] as Node[]) {
+  for (const { host } of [nodes[2], nodes[12]] as Node[]) {
     expect((await host.dht.getSeller(key.peerId, patient))?.document.seq).toBe(now)
   }
 })
@@ -105,45 +109,89 @@ test('a record is not replaced again within half a minute, unless it is much new
   expect(await host.dht.putRecord(sellerRecord(key, { seq: now }))).toMatchObject({ ok: true })
 })
 
-test.runIf(process.env['TEST_DEEP'] === '1')(
-  'five liars around a key can neither hide its record nor bring back the one before',
-  async () => {
-    const { key, host } = nodes[13] as Node
-    const place = dhtKey('seller', key.peerId)
-    const now = Date.now()
-    const old = sellerRecord(key, { price: 1n, seq: now - 100_000 })
-    const newest = sellerRecord(key, { price: 9n, seq: now })
-    await using before = await openLiar(bootstrap)
-    await before.put(place, bytesOf(old))
-    const oldEnvelope = await recordOf(before, place)
-    const liars = await Promise.all(keysNear(place, 5, 400).map((near) => openLiar(bootstrap, near)))
-    try {
-      for (const liar of liars) liar.lie(oldEnvelope, liars)
-      expect(await host.dht.putRecord(newest, { enough: 20 })).toMatchObject({ ok: true })
-      const known = [...bootstrap, ...liars.flatMap(addrsOf)]
-      for (const lie of [oldEnvelope, null]) {
-        for (const liar of liars) liar.lie(lie, liars)
-        await using buyer = (await openNode(known, { server: false, listen: [] })).host
-        await buyer.joined(known.length, AbortSignal.timeout(5_000))
-        expect((await buyer.dht.getSeller(key.peerId, patient))?.document.seq).toBe(now)
-      }
-    } finally {
-      await Promise.all(liars.map((liar) => liar[Symbol.asyncDispose]()))
+test('five liars around a key can neither hide its record nor bring back the one before', async () => {
+  const { key, host } = nodes[13] as Node
+  const place = dhtKey('seller', key.peerId)
+  const now = Date.now()
+  const old = sellerRecord(key, { price: 1n, seq: now - 100_000 })
+  const newest = sellerRecord(key, { price: 9n, seq: now })
+  const before = await openLiar(bootstrap)
+  await before.put(place, bytesOf(old))
+  const oldEnvelope = await before.envelopeOf(place)
+  // It is no sixth liar: it keeps whatever it has.
+  await before[Symbol.asyncDispose]()
+  const liars = await Promise.all(keysNear(place, 5, 400).map((near) => openLiar(bootstrap, near)))
+  try {
+    for (const liar of liars) liar.lie(oldEnvelope, liars)
+    expect(await host.dht.putRecord(newest, { enough: 20 })).toMatchObject({ ok: true })
+    const known = [...bootstrap, ...liars.flatMap(addrsOf)]
+    for (const lie of [oldEnvelope, null]) {
+      for (const liar of liars) liar.lie(lie, liars)
+      await using buyer = (await openNode(known, client)).host
+      await buyer.joined(known.length, AbortSignal.timeout(5_000))
+      expect((await buyer.dht.getSeller(key.peerId, patient))?.document.seq).toBe(now)
+      // Who knows that there is a newer one takes none of theirs, however few it asks.
+      const hasty = await buyer.dht.getSeller(key.peerId, { ...patient, agree: 1, lastSeq: now })
+      expect(hasty?.document.seq).toBe(now)
     }
-  },
-)
+  } finally {
+    await Promise.all(liars.map((liar) => liar[Symbol.asyncDispose]()))
+  }
+})
 
-test('a provider whose addresses are gone does not take the other providers with it', async () => {
-  const cid = CID.createV1(0x55, Digest.create(0x12, randomBytes(32)))
-  const store = new BoundedStore({
-    self: 'nobody',
-    now: Date.now,
-    peerName: (peer) => peerIdFromString(peer).toCID().toString(),
-    admitRecord: () => {},
+test('peers that a liar invents next to a key, or says to be elsewhere, keep nobody from its record', async () => {
+  const { key, host } = nodes[6] as Node
+  const place = dhtKey('seller', key.peerId)
+  expect(await host.dht.putRecord(sellerRecord(key), { enough: 20 })).toMatchObject({ ok: true })
+  await using liar = await openLiar(bootstrap)
+  const invented = keysNear(place, 20, 200).map(({ peerId }) => peerId)
+  await liar.misplace([...invented, ...nodes.slice(0, 20).map(({ host }) => host.peerId)])
+  await using buyer = (await openNode([...bootstrap, ...addrsOf(liar)], client)).host
+  await buyer.joined(4, AbortSignal.timeout(5_000))
+  expect((await buyer.dht.getSeller(key.peerId, patient))?.document.peer).toBe(key.peerId)
+})
+
+test('who sells from behind a NAT is found: a client without any address puts its record and is listed', async () => {
+  const { key, host } = await openNode(bootstrap, client)
+  await using seller = host
+  expect(seller.addrs()).toEqual([])
+  expect(await seller.dht.putRecord(sellerRecord(key))).toMatchObject({ ok: true })
+  expect(await seller.dht.putBinding(sellerBinding(key))).toMatchObject({ ok: true })
+  expect(await seller.dht.provide('from behind')).toBeGreaterThanOrEqual(4)
+  await using buyer = (await openNode(bootstrap.slice(0, 1), client)).host
+  const [found] = await buyer.dht.sellersOf('from behind', { ...patient, binding: true })
+  expect(found).toMatchObject({ document: { peer: key.peerId }, binding: { peer: key.peerId } })
+})
+
+test('a directory names sellers of whom its holder knows nothing else', async () => {
+  await using holder = (await openNode([])).host
+  const entering = Array.from({ length: 12 }, async () => {
+    const { host } = await openNode(holder.addrs(), client)
+    await host.joined(1, AbortSignal.timeout(10_000))
+    expect(await host.dht.provide('m')).toBe(1)
+    await host[Symbol.asyncDispose]()
   })
-  // What a node with the stock store does is why ours has this rule.
-  expect(await providersSeen(cid)).toBe(0)
-  expect(await providersSeen(cid, store)).toBe(1)
+  await Promise.all(entering)
+  await using buyer = (await openNode(holder.addrs(), client)).host
+  await buyer.joined(1, AbortSignal.timeout(10_000))
+  expect(await buyer.dht.findSellers('m', { ...patient, limit: sellersPerDirectory })).toHaveLength(12)
+})
+
+test('a flood of garbage costs its sender the connection, and a holder neither memory nor its other guests', async () => {
+  await using holder = (await openNode([])).host
+  await using liar = await openLiar(holder.addrs())
+  const author = freshKey()
+  const forged = encodeRecord(sellerRecord(author)).replace('"concurrency":4', '"concurrency":5')
+  const cpu = process.cpuUsage()
+  const refused = await liar.flood(holder.peerId, 1_000, dhtKey('seller', author.peerId), Buffer.from(forged))
+  expect(process.cpuUsage(cpu).user / 1_000).toBeLessThan(1_000)
+  expect(refused).toBeGreaterThan(50)
+  expect(refused).toBeLessThan(100)
+  expect(holder.dht.stored().records).toBe(0)
+  const { key, host } = await openNode(holder.addrs(), client)
+  expect(await host.dht.putRecord(sellerRecord(key))).toMatchObject({ ok: true })
+  expect(holder.dht.stored().records).toBe(1)
+  await host[Symbol.asyncDispose]()
 })
 
 test('with 30 % of the nodes gone every seller is found, and in time', async () => {
@@ -151,9 +199,12 @@ test('with 30 % of the nodes gone every seller is found, and in time', async () 
   const sell = async ({ key, host }: Node) => {
     const record = sellerRecord(key, { seq: Date.now() + 61_000 })
     // All replicas, not just enough of them: those told in the background might not be told before the nodes go.
-    const outcome = await host.dht.putRecord(record, { enough: 20 })
-    expect(outcome.ok && outcome.holders).toBeGreaterThanOrEqual(4)
-    expect(await host.dht.provide('market')).toBeGreaterThan(0)
+    const puts = [
+      await host.dht.putRecord(record, { enough: 20 }),
+      await host.dht.putBinding(sellerBinding(key), { enough: 20 }),
+    ]
+    for (const put of puts) expect(put.ok && put.holders).toBeGreaterThanOrEqual(replicas - 1)
+    expect(await host.dht.provide('market', { enough: 20 })).toBeGreaterThanOrEqual(replicas - 1)
   }
   for (let at = 0; at < sellers; at += 2) await Promise.all(selling.slice(at, at + 2).map(sell))
   const gone = nodes.splice(1, killed)
@@ -164,13 +215,13 @@ test('with 30 % of the nodes gone every seller is found, and in time', async () 
     const found = await buyer.host.dht.getSeller(key.peerId, patient)
     expect(found?.document.peer).toBe(key.peerId)
   }
-  const { host: cold } = await openNode(nodes[0]?.host.addrs() ?? [], { server: false, listen: [] })
-  const [market, marketMs] = await timed(() => cold.dht.sellersOf('market', patient))
+  await using cold = (await openNode(nodes[0]?.host.addrs() ?? [], client)).host
+  const [market, marketMs] = await timed(() => cold.dht.sellersOf('market', { ...patient, binding: true }))
   const peers = market.map(({ document }) => document.peer).toSorted()
   expect(peers).toEqual(selling.map(({ key }) => key.peerId).toSorted())
+  expect(market.every(({ binding, document }) => binding?.peer === document.peer)).toBe(true)
   expect(market[0]).toMatchObject({ url: 'http://127.0.0.1:8402/', addrs: ['/ip4/127.0.0.1/tcp/4001'] })
   expect(marketMs).toBeLessThan(patient.timeoutMs)
-  await cold[Symbol.asyncDispose]()
 })
 
 test('nothing is found of who does not exist, and the answer comes within the deadline', async () => {
@@ -187,7 +238,7 @@ test('nothing is found of who does not exist, and the answer comes within the de
 
 test('a host whose bootstrap peers are all dead starts, answers nothing in time, and stops', async () => {
   const dead = `/ip4/127.0.0.1/tcp/1/p2p/${freshKey().peerId}`
-  const { host } = await openNode([dead], { server: false, listen: [] })
+  const { host } = await openNode([dead], client)
   const [found, ms] = await timed(() => host.dht.getSeller(freshKey().peerId))
   expect(found).toBeNull()
   expect(ms).toBeLessThan(3_000)
@@ -195,7 +246,7 @@ test('a host whose bootstrap peers are all dead starts, answers nothing in time,
 })
 
 test('without permission no private address is dialled or given', async () => {
-  const { host } = await openNode(bootstrap, { server: false, listen: [], allowPrivate: false })
+  const { host } = await openNode(bootstrap, { ...client, allowPrivate: false })
   expect(await host.joined(1, AbortSignal.timeout(300))).toBe(false)
   expect(await host.knownServers(10)).toEqual([])
   await host[Symbol.asyncDispose]()
@@ -203,25 +254,4 @@ test('without permission no private address is dialled or given', async () => {
 
 function addrsOf({ node }: Liar): string[] {
   return node.getMultiaddrs().map(String)
-}
-
-// The record as a holder hands it out, in kad-dht's own envelope.
-async function recordOf({ dht }: Liar, place: Uint8Array): Promise<Uint8Array> {
-  const answer = await dht.rpc.handlers.GET_VALUE?.handle(undefined, { type: 'GET_VALUE', key: place })
-  return (answer as { record: Uint8Array }).record
-}
-
-// Asks a holder that lists one provider it can reach and one whose addresses it has lost.
-async function providersSeen(cid: CID, store?: BoundedStore): Promise<number> {
-  await using holder = await openLiar([], freshKey(), store)
-  await using seller = await openLiar(addrsOf(holder))
-  await using asking = await openLiar(addrsOf(holder))
-  await holder.dht.providers.addProvider(cid, seller.node.peerId)
-  await holder.dht.providers.addProvider(cid, peerIdFromString(freshKey().peerId))
-  await holder.node.peerStore.merge(seller.node.peerId, { multiaddrs: seller.node.getMultiaddrs() })
-  await asking.node.dial(multiaddr(addrsOf(holder)[0]))
-  const { handlers } = holder.dht.rpc
-  const message = { type: 'GET_PROVIDERS', key: cid.multihash.bytes }
-  const answer = await handlers.GET_PROVIDERS?.handle(asking.node.peerId, message).catch(() => null)
-  return ((answer as { providers?: unknown[] } | null)?.providers ?? []).length
 }

@@ -267,5 +267,5 @@ test('a second home with the same node key refuses to run, and takes over when t
 
 test('a seller whose payout key is elsewhere cannot be announced, and says why', async () => {
   const started = openSeller(['http://127.0.0.1:1'], { announce: { payToKey: null } })
-  await expect(started).rejects.toMatchObject({ code: 'config_invalid' })
+  await expect(started).rejects.toMatchObject({ code: 'binding_missing' })
 })

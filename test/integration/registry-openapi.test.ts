@@ -82,6 +82,10 @@ test('every answer of every route is as the document says', async () => {
   await ask('POST', '/v1/heartbeats', 200, { body: JSON.stringify({ heartbeats: [heartbeat()] }) })
   await ask('POST', '/v1/sellers', 200, { body: registration() })
   await ask('POST', '/v1/heartbeats', 200, { body: JSON.stringify({ heartbeats: [heartbeat()] }) })
+  const old = JSON.parse(encodeRecord(seller.heartbeat({ recordSeq: 1 }))) as object
+  expect(
+    await ask('POST', '/v1/heartbeats', 200, { body: JSON.stringify({ heartbeats: [old] }) }),
+  ).toMatchObject({ results: [{ peer: seller.peer, status: 'superseded' }] })
   const refused = '{"heartbeats":[7]}'
   expect(
     await (await fetch(`${registry.url}/v1/heartbeats`, { method: 'POST', body: refused })).json(),
@@ -105,6 +109,8 @@ test('every answer of every route is as the document says', async () => {
   await ask('GET', '/v1/models', 200)
   await ask('GET', '/v1/models?limit=0', 400)
   await ask('GET', '/v1/stats', 200)
+  await ask('GET', '/v1/index', 200)
+  await ask('GET', '/v1/index?all=true', 400)
 
   const batch = (await ask('GET', '/v1/deltas', 200)) as { batch: string }
   const deltaBatch = (api['components'] as { schemas: Record<string, Schema> }).schemas['DeltaBatch']!

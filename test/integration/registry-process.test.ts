@@ -11,7 +11,19 @@ import { startCommand, type Running } from '../fixtures/command.ts'
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 
 function startRegistry(home: string, listen: string): Running {
-  const args = [main, '--home', home, '--network', 'local', '--json', 'registry', '--listen', listen]
+  const args = [
+    main,
+    '--home',
+    home,
+    '--network',
+    'local',
+    '--json',
+    'registry',
+    '--listen',
+    listen,
+    '--p2p-listen',
+    '/ip4/127.0.0.1/tcp/0',
+  ]
   return startCommand(process.execPath, args, { PATH: process.env['PATH'] ?? '' }, home)
 }
 

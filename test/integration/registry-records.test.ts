@@ -1,6 +1,7 @@
 /** What becomes of sellers' records at a registry: listed, repeated word for word, refused, forgotten. */
 import { expect, test } from 'vitest'
 import { openRegistryClient } from '../../src/net/registry-client.ts'
+import { encodeBinding } from '../../src/wire/peer-binding.ts'
 import { encodeRecord } from '../../src/wire/record.ts'
 import { announcedSeller, modelOf } from '../fixtures/announced-seller.ts'
 import { startRegistry } from '../fixtures/registry.ts'
@@ -50,6 +51,28 @@ test('a heartbeat that belongs to a newer record asks for that record', async ()
   expect(await registry.client.heartbeat(beat)).toEqual({ status: 'need_record' })
   await registry.client.register(dearer, seller.binding)
   expect(await registry.client.heartbeat(beat)).toEqual({ status: 'ok' })
+})
+
+test('a process whose key another took over is told so, and neither its heartbeat nor its goodbye counts', async () => {
+  let nowMs = 1_900_000_000_000
+  await using registry = await startRegistry({ now: () => nowMs })
+  const { client } = registry
+  const seller = announcedSeller(14, nowMs)
+  const old = seller.record()
+  await client.register(old, seller.binding)
+  const young = seller.record()
+  await client.register(young, seller.binding)
+  const superseded = { status: 'superseded', seq: young.seq }
+  nowMs += 30_000
+  expect(await client.heartbeat(seller.heartbeat({ recordSeq: old.seq }))).toEqual(superseded)
+  expect(await client.heartbeat(seller.heartbeat({ recordSeq: old.seq, leaving: true }))).toEqual(superseded)
+  expect(await client.seller(seller.peer)).toMatchObject({
+    record: young,
+    heartbeat: null,
+    state: 'live',
+    lastSeenMs: nowMs - 30_000,
+  })
+  expect(await client.heartbeat(seller.heartbeat())).toEqual({ status: 'ok' })
 })
 
 test('of two records of one seller the newer stays, whichever comes last', async () => {
@@ -213,6 +236,63 @@ test('a thousand garbage records do not keep a good one waiting', async () => {
     expect(new Set(results.map(({ status }) => status))).toEqual(new Set(['refused']))
   }
   expect((await client.sellers())!.listings).toHaveLength(1)
+})
+
+test('a thousand bad registrations of every kind are refused, each for what it is, and do not hold up a good one', async () => {
+  await using registry = await startRegistry()
+  const { client, url } = registry
+  const seller = announcedSeller(15)
+  const good = `{"record":${encodeRecord(seller.record())},"binding":${JSON.stringify(encodeBinding(seller.binding))}}`
+  const other = JSON.stringify(encodeBinding(announcedSeller(16).binding))
+  const bad = [
+    'no json',
+    '{"record":null}',
+    '{"record":"x","binding":{}}',
+    good.replace('"exp":', '"exp":1'),
+    good.replace('eu-west', 'on-moon'),
+    good.replace(/"binding":.*/, `"binding":${other}}`),
+    good.replace(/"signature":"0x..../, '"signature":"0x0000'),
+    `{"record":${'['.repeat(7_000)}`,
+    'x'.repeat(17_000),
+  ]
+  const statuses: number[] = []
+  const bodies = Array.from({ length: 1_000 }, (_, at) => bad[at % bad.length]!).values()
+  const begun = Promise.withResolvers<void>()
+  const lane = async () => {
+    for (const body of bodies) {
+      const { status } = await fetch(`${url}/v1/sellers`, { method: 'POST', body })
+      statuses.push(status)
+      begun.resolve()
+    }
+  }
+  const flood = Promise.all(Array.from({ length: 20 }, lane))
+  await begun.promise
+  expect(await client.register(seller.record(), seller.binding)).toEqual({ status: 'ok' })
+  expect(statuses.length).toBeLessThan(500)
+  await flood
+  expect(statuses).toHaveLength(1_000)
+  expect(new Set(statuses)).toEqual(new Set([400, 413, 422]))
+  expect(await client.stats()).toMatchObject({ live: 1, stale: 0 })
+  expect(registry.node.index.counts).toEqual({ live: 1, stale: 0, left: 0 })
+})
+
+test('a heartbeat that somebody sends again keeps nobody alive', async () => {
+  let nowMs = 1_900_000_000_000
+  await using registry = await startRegistry({ now: () => nowMs })
+  const { client, node } = registry
+  const seller = announcedSeller(17, nowMs)
+  await client.register(seller.record(), seller.binding)
+  const older = seller.heartbeat()
+  const newer = seller.heartbeat()
+  await client.heartbeats([older, newer])
+  nowMs += 60_000
+  expect(await client.heartbeats([older, newer])).toEqual([
+    { status: 'refused', reason: 'rollback', lastSeq: newer.seq },
+    { status: 'ok' },
+  ])
+  nowMs += 30_000
+  node.index.sweep()
+  expect(await client.seller(seller.peer)).toMatchObject({ state: 'stale', lastSeenMs: nowMs - 90_000 })
 })
 
 test('who asks too often is told when to come back', async () => {

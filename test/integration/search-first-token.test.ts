@@ -19,7 +19,7 @@ test('with a wallet that opens and a yes, --probe pays for a token and times it'
   const engine = stack.use(await startScriptedEngine())
   const seller = stack.use(await openTestSeller(chain, engine.url))
   const registry = stack.use(await startTestRegistry(911))
-  await announce([registry], 21, { url: seller.url, models: [recordModel({ id: 'test-model' })] })
+  await announce([registry], 21, { url: seller.url, addrs: [], models: [recordModel({ id: 'test-model' })] })
   const { payer } = await openKeystore(join(home, 'keystore'), { scryptN: 1024 }).create('hush')
   await chain.fund([{ address: payer, usdc: 10_000_000n }])
 

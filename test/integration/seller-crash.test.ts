@@ -206,19 +206,30 @@ describe('while a refund is made', () => {
 })
 
 describe('while claims are sent', () => {
-  const steps = ['seller.claim-chosen', 'seller.claim-sent']
+  const steps = [
+    'seller.claim-chosen',
+    'outbox.intended',
+    'outbox.signed',
+    'outbox.sent',
+    'outbox.confirmed',
+    'seller.claim-sent',
+  ]
   test.concurrent.for(steps)(
-    'killed at %s: the next settlement claims what is left, to the unit',
+    'killed at %s: the next settlement claims what is left, to the unit, in one transaction',
     async (crashAt) => {
       await using home = await openHome()
       await using doomed = await startDoomed(home, crashAt)
       const buyer = await openRawBuyer(chain, doomed.url, nextIndex++)
-      await buyer.chat({ deposit: 100_000n })
+      await depositDirectly(buyer, 100_000n)
+      await buyer.chat()
       expect(await doomed.settle()).toBe(false)
       await expectKilled(doomed)
       await using seller = await restart(home)
       await seller.settle()
       expect((await chain.escrow.channel(buyer.channelId)).totalClaimed).toBe(buyer.charged)
+      const { receiverAuthorizer } = buyer.config
+      const sent = await chain.rpc.send('eth_getTransactionCount', [receiverAuthorizer, 'latest'])
+      expect(Number(sent)).toBe(1)
       expect(seller.book.find(buyer.channelId)?.ledger).toMatchObject({
         totalClaimed: buyer.charged,
         charged: buyer.charged,

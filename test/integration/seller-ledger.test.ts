@@ -124,7 +124,8 @@ test('a seller restored from an old backup learns from its own receipt what it f
   const first = await started()
   const buyer = await openPaying(first)
   await first.kill()
-  await cp(folder.path, backup.path, { recursive: true })
+  // A socket is nothing that a backup holds.
+  await cp(folder.path, backup.path, { recursive: true, filter: (path) => !path.endsWith('.sock') })
   const second = await started()
   const later = buyer.with({ url: second.url })
   await later.chat()

@@ -1,53 +1,79 @@
 import { expect, test } from 'vitest'
-import { agreeOn, gatherLists, type Reply } from './agreement.ts'
+import { agreeOn, gatherLists, isHeard, type Claim } from './agreement.ts'
+import type { Heard } from './walk.ts'
 
-const reply = (from: string, rank: number): Reply<number> => ({
+type Reply = Heard<Claim<number> | null> | null
+
+const says = (from: string, rank: number): Reply => ({
   from,
-  rank,
-  answer: rank,
-  identity: `${rank}`,
+  answer: { answer: rank, identity: `${rank}`, rank },
 })
-const patience = { agree: 3, afterFirstMs: 5_000 }
+const hasNone = (from: string): Reply => ({ from, answer: null })
 
-async function* replies(...list: Reply<number>[]): AsyncGenerator<Reply<number>> {
-  yield* list
+/** Replies as they come, out of six nearest peers; after the last there is nothing but waiting. */
+function hearing<Answer>(replies: (Heard<Answer> | null)[]) {
+  let answered = 0
+  async function* heard() {
+    for (const reply of replies) {
+      if (reply !== null) answered += 1
+      yield reply
+    }
+    await new Promise(() => {})
+  }
+  return { heard: heard(), standing: () => ({ known: 6, answered, awaited: 0 }) }
 }
 
-async function* thenNothing<Value>(...list: Value[]): AsyncGenerator<Value> {
-  yield* list
-  await new Promise(() => {})
+async function* ended(...replies: Reply[]): AsyncGenerator<Reply> {
+  yield* replies
 }
 
-test('one honest answer outweighs any number that give what was true before', async () => {
-  const heard = replies(reply('l1', 1), reply('l2', 1), reply('l3', 1), reply('l4', 1), reply('honest', 2))
-  expect(await agreeOn(heard, patience)).toEqual({ answer: 2, holders: 1 })
+test('liars that answer first with what was true before are not believed until two thirds have answered', async () => {
+  const liars = [says('l1', 1), says('l2', 1), says('l3', 1)]
+  const agreed = await agreeOn(hearing([...liars, says('honest', 2)]), { first: false })
+  expect(agreed).toEqual({ answer: 2, holders: 1 })
 })
 
-test('three that agree are enough: a query that never ends is not waited for', async () => {
-  const heard = thenNothing(reply('a', 1), reply('b', 1), reply('c', 1))
-  expect(await agreeOn(heard, patience)).toEqual({ answer: 1, holders: 3 })
+test('two thirds are enough: the others are not waited for', async () => {
+  const heard = hearing([says('a', 1), says('b', 1), null, hasNone('c'), says('d', 1)])
+  expect(await agreeOn(heard, { first: false })).toEqual({ answer: 1, holders: 3 })
+})
+
+test('that nobody has it is believed only when nobody is left to ask', async () => {
+  const none = ['a', 'b', 'c', 'd', 'e'].map(hasNone)
+  const heard = hearing([...none, says('last', 7)])
+  expect(await agreeOn(heard, { first: false })).toEqual({ answer: 7, holders: 1 })
+  const standing = () => ({ known: 5, answered: 5, awaited: 0 })
+  expect(await agreeOn({ heard: ended(...none), standing }, { first: false })).toBeNull()
+})
+
+test('the first valid answer is enough for who says so', async () => {
+  const heard = hearing([hasNone('a'), says('b', 3)])
+  expect(await agreeOn(heard, { first: true })).toEqual({ answer: 3, holders: 1 })
+})
+
+test('a deadline ends it with the best so far', async () => {
+  const standing = () => ({ known: 20, answered: 2, awaited: 12 })
+  const heard = ended(says('a', 5), says('b', 4))
+  expect(await agreeOn({ heard, standing }, { first: false })).toEqual({ answer: 5, holders: 1 })
 })
 
 test('one holder that repeats itself does not agree with itself', async () => {
-  const heard = replies(reply('a', 1), reply('a', 1), reply('a', 1))
-  expect(await agreeOn(heard, patience)).toEqual({ answer: 1, holders: 1 })
+  const standing = () => ({ known: 2, answered: 1, awaited: 1 })
+  const heard = ended(says('a', 1), says('a', 1))
+  expect(await agreeOn({ heard, standing }, { first: false })).toEqual({ answer: 1, holders: 1 })
 })
 
-test('too few that agree end the wait a while after the first', async () => {
-  const heard = thenNothing(reply('a', 1))
-  expect(await agreeOn(heard, { agree: 3, afterFirstMs: 20 })).toEqual({ answer: 1, holders: 1 })
+test('nothing is heard where nobody is known', () => {
+  expect(isHeard({ known: 0, answered: 0, awaited: 0 })).toBe(false)
+  expect([13, 14].map((answered) => isHeard({ known: 20, answered, awaited: 0 }))).toEqual([false, true])
 })
 
-test('a query that fails counts as ended', async () => {
-  async function* failing(): AsyncGenerator<Reply<number>> {
-    yield reply('a', 1)
-    throw new Error('aborted')
-  }
-  expect(await agreeOn(failing(), patience)).toEqual({ answer: 1, holders: 1 })
-  expect(await agreeOn(replies(), patience)).toBeNull()
+test('enough of those who happened to be known are not enough while somebody nearer is to come', () => {
+  expect(isHeard({ known: 20, answered: 18, awaited: 1 })).toBe(false)
 })
 
-test('empty lists do not count as lists', async () => {
-  const heard = thenNothing<string[]>([], ['a'], [], ['b'], ['c'])
-  expect(await gatherLists(heard, patience)).toEqual([['a'], ['b'], ['c']])
+test('lists are gathered until two thirds have answered; empty ones do not count as lists', async () => {
+  const list = (from: string, ...answer: string[]) => ({ from, answer })
+  const heard = hearing([list('a'), list('b', 'x'), null, list('c'), list('d', 'y')])
+  expect(await gatherLists(heard)).toEqual([['x'], ['y']])
 })

@@ -1,10 +1,17 @@
-/** When a lookup has heard enough. It never waits for a whole query: that takes as long as its slowest dead node. */
+/**
+ * When a lookup has heard enough. Nobody can forge a newer record than its author signed, so liars can only keep
+ * silent or play back what was true before; both fail as soon as one holder that knows better has answered. How many
+ * must answer is counted among the nearest peers and not in time: a slow reader is as safe as a quick one.
+ */
+import { mostOf, type Standing } from './shortlist.ts'
+import type { Heard } from './walk.ts'
 
-export interface Patience {
-  /** Holders that must say the same before the rest is not waited for. 1 takes the first answer. */
-  agree: number
-  /** The longest wait after the first answer, in milliseconds. */
-  afterFirstMs: number
+export interface Claim<Answer> {
+  answer: Answer
+  /** Answers are the same when this is. */
+  identity: string
+  /** Of two answers the higher is believed. */
+  rank: number
 }
 
 export interface Agreement<Answer> {
@@ -13,92 +20,51 @@ export interface Agreement<Answer> {
   holders: number
 }
 
-export interface Reply<Answer> {
-  from: string
-  answer: Answer
-  /** Answers are the same when this is. */
-  identity: string
-  /** Of two answers the higher is believed. */
-  rank: number
+/** What was heard so far, and how much of the neighbourhood that is. */
+export interface Hearing<Answer> {
+  heard: AsyncIterable<Heard<Answer> | null>
+  standing: () => Standing
 }
 
-const shortestSettleMs = 150
-const longestSettleMs = 500
-
 /**
- * The highest ranking answer. When enough holders agree it listens on for as long again: nobody can forge a
- * higher rank, so one honest holder in time outweighs any number that give, faster, what was true before.
+ * Two thirds of the nearest have answered, and none of the nearest two thirds is still to come: whoever was heard first
+ * may have been near only as long as nobody nearer was known.
  */
+export function isHeard({ known, answered, awaited }: Standing): boolean {
+  return known > 0 && awaited === 0 && answered >= mostOf(known)
+}
+
+/** The highest ranking claim, when enough have answered or all have; null where nobody made any. */
 export async function agreeOn<Answer>(
-  replies: AsyncIterable<Reply<Answer>>,
-  { agree, afterFirstMs }: Patience,
+  { heard, standing }: Hearing<Claim<Answer> | null>,
+  { first }: { first: boolean },
 ): Promise<Agreement<Answer> | null> {
-  const startedAtMs = performance.now()
-  const iterator = replies[Symbol.asyncIterator]()
   const holdersOf = new Map<string, Set<string>>()
-  let best: Reply<Answer> | null = null
-  let endsAtMs = Infinity
-  const holders = () => (best === null ? 0 : (holdersOf.get(best.identity)?.size ?? 0))
-  for (;;) {
-    const reply = await nextBefore(iterator, endsAtMs)
-    if (reply === null) break
-    const nowMs = performance.now()
-    if (best === null) endsAtMs = nowMs + afterFirstMs
-    const named = holdersOf.get(reply.identity) ?? new Set()
-    holdersOf.set(reply.identity, named.add(reply.from))
-    if (best === null || reply.rank > best.rank || (reply.rank === best.rank && named.size > holders())) {
-      best = reply
+  const count = ({ identity }: Claim<Answer>) => holdersOf.get(identity)?.size ?? 0
+  let best: Claim<Answer> | null = null
+  for await (const reply of heard) {
+    const claim = reply?.answer ?? null
+    if (reply !== null && claim !== null) {
+      holdersOf.set(claim.identity, (holdersOf.get(claim.identity) ?? new Set()).add(reply.from))
+      const isBetter =
+        best === null || claim.rank > best.rank || (claim.rank === best.rank && count(claim) > count(best))
+      if (isBetter) best = claim
     }
-    if (holders() < agree) continue
-    if (agree === 1) break
-    endsAtMs = Math.min(endsAtMs, nowMs + settleMs(startedAtMs, nowMs))
+    // That there is nothing is believed only when nobody is left to ask.
+    if (best !== null && (first || isHeard(standing()))) break
   }
-  return best === null ? null : { answer: best.answer, holders: holders() }
+  return best === null ? null : { answer: best.answer, holders: count(best) }
 }
 
-/** The next value, or null at the end, after a failure, or when the time has come. */
-async function nextBefore<Value>(iterator: AsyncIterator<Value>, atMs: number): Promise<Value | null> {
-  const next = iterator.next().then(
-    (result) => (result.done ? null : result.value),
-    // A query that is aborted, at its deadline or because enough was heard, ends by throwing.
-    () => null,
-  )
-  if (atMs === Infinity) return await next
-  const leftMs = atMs - performance.now()
-  if (leftMs <= 0) return null
-  let timer: NodeJS.Timeout | undefined
-  const alarm = new Promise<null>((resolve) => {
-    timer = setTimeout(resolve, leftMs, null)
-  })
-  try {
-    return await Promise.race([next, alarm])
-  } finally {
-    clearTimeout(timer)
-  }
-}
-
-/**
- * The lists that holders gave, up to the moment when enough of them had and as long again; empty ones do not count.
- */
-export async function gatherLists<Item>(
-  replies: AsyncIterable<readonly Item[]>,
-  { agree, afterFirstMs }: Patience,
-): Promise<(readonly Item[])[]> {
-  const startedAtMs = performance.now()
-  const iterator = replies[Symbol.asyncIterator]()
+/** The lists that holders gave until enough of them had; empty ones do not count. */
+export async function gatherLists<Item>({
+  heard,
+  standing,
+}: Hearing<readonly Item[]>): Promise<(readonly Item[])[]> {
   const lists: (readonly Item[])[] = []
-  let endsAtMs = Infinity
-  for (;;) {
-    const list = await nextBefore(iterator, endsAtMs)
-    if (list === null) return lists
-    if (list.length === 0) continue
-    const nowMs = performance.now()
-    if (lists.length === 0) endsAtMs = nowMs + afterFirstMs
-    lists.push(list)
-    if (lists.length >= agree) endsAtMs = Math.min(endsAtMs, nowMs + settleMs(startedAtMs, nowMs))
+  for await (const reply of heard) {
+    if (reply !== null && reply.answer.length > 0) lists.push(reply.answer)
+    if (isHeard(standing())) break
   }
-}
-
-function settleMs(startedAtMs: number, nowMs: number): number {
-  return Math.min(longestSettleMs, Math.max(shortestSettleMs, nowMs - startedAtMs))
+  return lists
 }

@@ -18,9 +18,12 @@ const firstMeetMs = 4_000
 const meetAgainMs = 5 * 60_000
 const dialMs = 5_000
 const meetMs = 5_000
+const lonelyMs = 1_500
 
 export interface Joining {
-  /** Settles when everyone who was to be dialled first was, and the neighbours they know were met. */
+  /** Settles when everyone who was to be dialled first was; gives how many were reached. */
+  dialed: Promise<number>
+  /** Settles when the neighbours that those know were met. */
   met: Promise<void>
   /** Settles when the host has stopped. */
   done: Promise<void>
@@ -31,12 +34,18 @@ export interface Joining {
  * first: of nodes that start together, each knows only who was there before it. Never rejects.
  */
 export function keepJoined(parts: JoinParts): Joining {
-  const { promise: met, resolve } = Promise.withResolvers<void>()
-  return { met, done: keepJoining(parts, resolve).finally(resolve) }
+  const met = Promise.withResolvers<void>()
+  const dialed = Promise.withResolvers<number>()
+  const done = keepJoining(parts, dialed.resolve, met.resolve).finally(() => {
+    dialed.resolve(0)
+    met.resolve()
+  })
+  return { dialed: dialed.promise, met: met.promise, done }
 }
 
 async function keepJoining(
   { node, queries, bootstrap, stopped }: JoinParts,
+  onDialed: (reached: number) => void,
   onMet: () => void,
 ): Promise<void> {
   const { routingTable } = queries
@@ -54,12 +63,32 @@ async function keepJoining(
       const signal = within(dialMs, stopped)
       const dials = await Promise.allSettled(bootstrap.map((addr) => node.dial(addr, { signal })))
       const reached = dials.filter(({ status }) => status === 'fulfilled').length
+      onDialed(reached)
       // A peer enters the table a moment after its dial, when it has said what it speaks. All of them are waited for:
       // with the first one only, the first one says who else there is.
       await whenJoined(routingTable, Math.max(1, reached), within(dialWaitMs, stopped))
       dialWaitMs = Math.min(dialAgainMs, dialWaitMs * 2)
     }
   }
+}
+
+/**
+ * Waits for somebody to ask: while the first ones are dialled, then for who was reached to say that it is a server,
+ * and where nobody was, a moment for somebody to come by. Never rejects.
+ */
+export async function whenAnyone(
+  { dialed }: Joining,
+  table: KadQueries['routingTable'],
+  signal: AbortSignal,
+) {
+  const lonely = new AbortController()
+  const giveUp = async () => {
+    if ((await dialed) > 0) return
+    await wait(lonelyMs, signal)
+    lonely.abort()
+  }
+  void giveUp()
+  return await whenJoined(table, 1, AbortSignal.any([signal, lonely.signal]))
 }
 
 /** True once the table has that many peers, false when the signal comes first. */

@@ -1,74 +1,89 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { base32 } from 'multiformats/bases/base32'
 import { expect, test } from 'vitest'
+import { nodeKeyOf } from '../../wire/node-key.ts'
 import { BoundedStore, type StoreKey } from './bounded-store.ts'
-import { sellersPerDirectory } from './model-shards.ts'
+import { farFrom } from './distance.ts'
 
 const keyOf = (name: string) => ({ toString: () => name }) as unknown as StoreKey
+const recordOf = (name: string) => keyOf(`/dht/record/${base32.baseEncode(Buffer.from(name))}`)
 const value = new Uint8Array(8)
+const { peerId: self } = nodeKeyOf(randomBytes(32))
+const far = farFrom(self)
+const nearestFirst = (names: string[]) =>
+  names
+    .map((name) => ({ name, far: far(Buffer.from(name)) }))
+    .toSorted((a, b) => (a.far < b.far ? -1 : 1))
+    .map(({ name }) => name)
 
 function openStore(limits = { records: 100, peers: 1_000, providers: 500 }) {
-  const clock = { nowMs: 1_000_000 }
+  const clock = { nowMs: 1_000_000, seq: 1 }
   const store = new BoundedStore({
-    self: 'self',
+    self,
     now: () => clock.nowMs,
     limits,
-    peerName: (peer) => peer,
-    admitRecord: (key) => {
-      if (key === 'refused') throw new Error('refused')
+    admitRecord: (place) => {
+      if (place === base32.baseEncode(Buffer.from('refused'))) throw new Error('refused')
+      return clock.seq
     },
   })
-  const provide = (directory: string, peer: string) => {
-    store.put(keyOf(`/peers/${peer}`), value)
-    store.put(keyOf(`/dht/provider/${directory}/${peer}`), value)
-  }
-  return { store, clock, provide }
+  return { store, clock }
 }
 
-test('a flood of keys leaves the store at its size', () => {
-  const { store } = openStore()
-  for (let at = 0; at < 5_000; at++) store.put(keyOf(`/dht/record/${at}`), value)
-  for (let at = 0; at < 5_000; at++) store.put(keyOf(`/peers/${at}`), value)
-  for (let at = 0; at < 5_000; at++) store.put(keyOf(`/dht/provider/d${at}/p${at}`), value)
-  expect(store.sizes).toEqual({ records: 100, peers: 1_000, providers: 500 })
-  expect(store.has(keyOf('/dht/record/4999'))).toBe(true)
-  expect(() => store.get(keyOf('/dht/record/0'))).toThrow(expect.objectContaining({ name: 'NotFoundError' }))
-})
-
-test('a directory takes no newcomers when it is full, and who is listed keeps its place', () => {
-  const { store, clock, provide } = openStore()
-  for (let at = 0; at < sellersPerDirectory; at++) provide('d', `p${at}`)
-  expect(() => provide('d', 'late')).toThrow('full')
-  provide('d', 'p0')
-  expect(store.listedAt('d')).toHaveLength(sellersPerDirectory)
-  clock.nowMs += 31 * 60_000
-  provide('d', 'late')
-  expect(store.listedAt('d')).toEqual(['late'])
-})
-
-test('a provider whose addresses are not known is not listed', () => {
-  const { store, provide } = openStore()
-  provide('d', 'known')
-  store.put(keyOf('/dht/provider/d/ghost'), value)
-  expect(store.listedAt('d')).toEqual(['known'])
-})
-
-test('a record that may not be stored now is refused, and an old one is gone', () => {
-  const { store, clock } = openStore()
-  expect(() => store.put(keyOf('/dht/record/refused'), value)).toThrow('refused')
-  store.put(keyOf('/dht/record/a'), value)
-  clock.nowMs += 66 * 60_000
-  expect(() => store.get(keyOf('/dht/record/a'))).toThrow(expect.objectContaining({ name: 'NotFoundError' }))
-})
-
-test('one peer cannot fill every directory', () => {
-  const { store } = openStore({ records: 1, peers: 1, providers: 10_000 })
-  let refused = 0
-  for (let at = 0; at < 1_000; at++) {
-    try {
-      store.put(keyOf(`/dht/provider/d${at}/greedy`), value)
-    } catch {
-      refused += 1
-    }
+function putFrom(store: BoundedStore, source: string, name: string): boolean {
+  try {
+    store.onBehalfOf(source, () => store.put(recordOf(name), value))
+    return true
+  } catch {
+    return false
   }
-  expect(refused).toBeGreaterThan(400)
-  expect(store.sizes.providers).toBeLessThan(600)
+}
+
+test('a flood of keys leaves the store at its size, with those that are nearest to this node', () => {
+  const { store } = openStore()
+  const names = Array.from({ length: 3_000 }, (_, at) => `record-${at}`)
+  for (const name of names) putFrom(store, 'one', name)
+  for (let at = 0; at < 3_000; at++) store.put(keyOf(`/peers/${at}`), value)
+  for (let at = 0; at < 3_000; at++)
+    store.enter(createHash('sha256').update(`${at}`).digest(), `p${at}`, 'one')
+  expect(store.sizes).toEqual({ records: 100, peers: 1_000, providers: 500 })
+  const nearest = nearestFirst(names).slice(0, 100)
+  expect(nearest.every((name) => store.has(recordOf(name)))).toBe(true)
+})
+
+test('keys made to lie next to this node push out nothing that others brought', () => {
+  const { store } = openStore()
+  const honest = Array.from({ length: 60 }, (_, at) => `honest-${at}`)
+  for (const [at, name] of honest.entries()) expect(putFrom(store, `home-${at % 20}`, name)).toBe(true)
+  const near = nearestFirst(Array.from({ length: 4_000 }, (_, at) => `made-${at}`)).slice(0, 400)
+  for (const name of near) putFrom(store, 'flood', name)
+  expect(store.sizes.records).toBe(100)
+  expect(honest.every((name) => store.has(recordOf(name)))).toBe(true)
+})
+
+test('a record is not replaced by one from before it, even where its sequence was forgotten', () => {
+  const { store, clock } = openStore()
+  clock.seq = 9
+  store.put(recordOf('a'), new Uint8Array([9]))
+  clock.seq = 5
+  expect(() => store.put(recordOf('a'), new Uint8Array([5]))).toThrow('newer')
+  expect(store.get(recordOf('a'))).toEqual(new Uint8Array([9]))
+})
+
+test('what this node puts itself is never an error, even when there is no room for it', () => {
+  const { store } = openStore({ records: 1, peers: 1, providers: 1 })
+  const [near = '', farther = ''] = nearestFirst(['x', 'y'])
+  expect(putFrom(store, 'other', near)).toBe(true)
+  expect(putFrom(store, 'another', farther)).toBe(false)
+  store.put(recordOf(farther), value)
+  expect(store.has(recordOf(near))).toBe(true)
+})
+
+test('a record that may not be stored now is refused, and an old one is gone', async () => {
+  const { store, clock } = openStore()
+  expect(() => store.put(recordOf('refused'), value)).toThrow('refused')
+  store.put(recordOf('a'), value)
+  clock.nowMs += 66 * 60_000
+  expect(() => store.get(recordOf('a'))).toThrow(expect.objectContaining({ name: 'NotFoundError' }))
+  expect(await Array.fromAsync(store.query({ prefix: '/dht/record' }))).toEqual([])
 })

@@ -1,5 +1,11 @@
 /** The memory of a DHT node. Stock stores grow with whatever strangers send; this one has a size on every shelf. */
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { BaseDatastore } from 'datastore-core'
+import { base32 } from 'multiformats/bases/base32'
+import type { Clock } from '../../base/clock.ts'
+import type { PeerId } from '../../wire/peer-id.ts'
+import { farFrom } from './distance.ts'
+import { FairShelf } from './fair-shelf.ts'
 import { sellersPerDirectory } from './model-shards.ts'
 import { ProviderShelf } from './provider-shelf.ts'
 import { RecentMap } from './recent-map.ts'
@@ -18,17 +24,16 @@ export interface StoreLimits {
 }
 
 export interface StoreRules {
-  self: string
-  now: () => number
+  self: PeerId
+  now: Clock
   limits?: StoreLimits
-  /** The name under which a peer's addresses lie below /peers/. */
-  peerName: (peer: string) => string
-  /** Throws for a record that may not be stored now. Its key is in the alphabet of the store's keys. */
-  admitRecord: (key: string) => void
+  /** The sequence of a record that may be stored now; throws for one that may not. Its key is the store's name for it. */
+  admitRecord: (key: string) => number
 }
 
 interface Kept extends Entry {
   atMs: number
+  seq: number
 }
 
 const defaultLimits: StoreLimits = { records: 50_000, peers: 20_000, providers: 50_000 }
@@ -36,27 +41,35 @@ const directoriesPerPeer = 512
 const otherEntries = 1_000
 // The longest life of a record with a margin. Bindings live longer and are put again by their author.
 const recordValidityMs = 65 * 60_000
+const sweepEveryMs = 60_000
+const recordPrefix = '/dht/record/'
+const ownSource = 'self'
 
 export class BoundedStore extends BaseDatastore {
-  readonly #peers: RecentMap<string, Kept>
-  readonly #records: RecentMap<string, Kept>
-  readonly #others = new RecentMap<string, Kept>(otherEntries)
+  readonly #limits: StoreLimits
+  readonly #peers: RecentMap<string, Entry>
+  readonly #records: FairShelf<Kept>
+  readonly #others = new RecentMap<string, Entry>(otherEntries)
   readonly #providers: ProviderShelf
   readonly #rules: StoreRules
+  readonly #source = new AsyncLocalStorage<string>()
+  readonly #far: (key: Uint8Array) => bigint
+  #sweptAtMs = 0
 
   constructor(rules: StoreRules) {
     super()
-    const { self, now, peerName, limits = defaultLimits } = rules
+    const { self, now, limits = defaultLimits } = rules
     this.#rules = rules
+    this.#limits = limits
+    this.#far = farFrom(self)
     this.#peers = new RecentMap(limits.peers)
-    this.#records = new RecentMap(limits.records)
+    this.#records = new FairShelf(limits.records)
     this.#providers = new ProviderShelf({
-      perKey: sellersPerDirectory,
+      perDirectory: sellersPerDirectory,
       perPeer: directoriesPerPeer,
       total: limits.providers,
       now,
-      self,
-      isReachable: (peer) => this.#peers.has(`/peers/${peerName(peer)}`),
+      farOf: (directory) => this.#far(Buffer.from(directory, 'hex')),
     })
   }
 
@@ -64,69 +77,90 @@ export class BoundedStore extends BaseDatastore {
     return { records: this.#records.size, peers: this.#peers.size, providers: this.#providers.size }
   }
 
-  /** Who is listed here under a provided key, given as the base32 of its multihash. */
-  listedAt(multihash: string): string[] {
-    return [...this.#providers.list(`/dht/provider/${multihash}`)].map(
-      ({ key }) => key.toString().split('/').at(-1) as string,
-    )
+  /** Whatever is stored while the work runs was brought by that source. */
+  onBehalfOf<Result>(source: string, work: () => Result): Result {
+    return this.#source.run(source, work)
+  }
+
+  /** Lists a peer in a directory; false when there is no room. */
+  enter(directory: Uint8Array, peer: PeerId, source = ownSource): boolean {
+    return this.#providers.put(Buffer.from(directory).toString('hex'), peer, source)
+  }
+
+  leave(directory: Uint8Array, peer: PeerId): void {
+    this.#providers.delete(Buffer.from(directory).toString('hex'), peer)
+  }
+
+  /** Who is listed here in a directory. */
+  listedAt(directory: Uint8Array): PeerId[] {
+    return this.#providers.list(Buffer.from(directory).toString('hex'))
   }
 
   override put(key: StoreKey, value: Uint8Array): StoreKey {
     const name = key.toString()
-    if (name.startsWith('/dht/provider/')) {
-      if (!this.#providers.put(key, value)) throw new Error('this directory is full')
-      return key
-    }
-    if (name.startsWith(recordPrefix)) this.#rules.admitRecord(name.slice(recordPrefix.length))
-    this.#shelfOf(name).set(name, { key, value, atMs: this.#rules.now() })
+    if (name.startsWith(recordPrefix)) this.#putRecord(name, key, value)
+    else this.#shelfOf(name).set(name, { key, value })
     return key
   }
 
   override get(key: StoreKey): Uint8Array {
     const name = key.toString()
-    if (name.startsWith('/dht/provider/')) return this.#providers.get(key) ?? notFound(name)
-    const kept = this.#shelfOf(name).get(name)
-    if (kept === undefined) return notFound(name)
-    if (name.startsWith(recordPrefix) && kept.atMs < this.#rules.now() - recordValidityMs) {
-      this.#records.delete(name)
-      return notFound(name)
-    }
-    return kept.value
+    const kept = name.startsWith(recordPrefix) ? this.#record(name) : this.#shelfOf(name).get(name)
+    if (kept !== undefined) return kept.value
+    // libp2p knows a missing entry by this name.
+    throw Object.assign(new Error(`nothing at ${name}`), { name: 'NotFoundError' })
   }
 
   override has(key: StoreKey): boolean {
     const name = key.toString()
-    if (name.startsWith('/dht/provider/')) return this.#providers.get(key) !== undefined
-    return this.#shelfOf(name).has(name)
+    return name.startsWith(recordPrefix) ? this.#record(name) !== undefined : this.#shelfOf(name).has(name)
   }
 
   override delete(key: StoreKey): void {
     const name = key.toString()
-    if (name.startsWith('/dht/provider/')) this.#providers.delete(key)
+    if (name.startsWith(recordPrefix)) this.#records.delete(name)
     else this.#shelfOf(name).delete(name)
   }
 
   override async *_all({ prefix = '' }: { prefix?: string }): AsyncGenerator<Entry> {
-    if (prefix.startsWith('/dht/provider')) {
-      yield* this.#providers.list(prefix)
-      return
-    }
-    for (const [, { key, value }] of this.#shelfOf(prefix)) yield { key, value }
+    const shelf = prefix.startsWith('/dht/record') ? this.#records : this.#shelfOf(prefix)
+    for (const [name, { key, value }] of shelf) if (name.startsWith(prefix)) yield { key, value }
   }
 
   override async *_allKeys(query: { prefix?: string }): AsyncGenerator<StoreKey> {
     for await (const { key } of this._all(query)) yield key
   }
 
-  #shelfOf(name: string): RecentMap<string, Kept> {
-    if (name.startsWith('/peers')) return this.#peers
-    return name.startsWith('/dht/record') ? this.#records : this.#others
+  #putRecord(name: string, key: StoreKey, value: Uint8Array): void {
+    const place = name.slice(recordPrefix.length)
+    const seq = this.#rules.admitRecord(place)
+    // Whatever else was forgotten in a flood of keys, what is here is not replaced by what was before it.
+    if ((this.#records.get(name)?.seq ?? 0) > seq) throw new Error('a newer record is stored')
+    const atMs = this.#rules.now()
+    if (this.#records.size >= this.#limits.records) this.#sweep(atMs)
+    const isKept = this.#records.set(name, {
+      value: { key, value, atMs, seq },
+      source: this.#source.getStore() ?? ownSource,
+      badness: this.#far(base32.baseDecode(place)),
+    })
+    // What this node puts for itself is stored by others; here it is only one more.
+    if (!isKept && this.#source.getStore() !== undefined) throw new Error('there is no room as far away')
   }
-}
 
-const recordPrefix = '/dht/record/'
+  #record(name: string): Kept | undefined {
+    const kept = this.#records.get(name)
+    if (kept === undefined || kept.atMs >= this.#rules.now() - recordValidityMs) return kept
+    this.#records.delete(name)
+    return undefined
+  }
 
-// libp2p knows a missing entry by this name.
-function notFound(name: string): never {
-  throw Object.assign(new Error(`nothing at ${name}`), { name: 'NotFoundError' })
+  #sweep(nowMs: number): void {
+    if (nowMs - this.#sweptAtMs < sweepEveryMs) return
+    this.#sweptAtMs = nowMs
+    for (const [name] of this.#records) this.#record(name)
+  }
+
+  #shelfOf(name: string): RecentMap<string, Entry> {
+    return name.startsWith('/peers') ? this.#peers : this.#others
+  }
 }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { nodeKeyOf } from '../../wire/node-key.ts'
-import type { SignedBinding } from '../../wire/peer-binding.ts'
+import { countersign, type SignedBinding } from '../../wire/peer-binding.ts'
 import { dhtKey, encodeBindingValue, judgeValue } from './dht-records.ts'
 
 const now = 1_800_000_000_000
@@ -18,17 +18,18 @@ const binding: SignedBinding = {
 const place = dhtKey('bind', key.peerId)
 
 test('a binding is held under the node that signed it, and under no other', () => {
-  const value = encodeBindingValue(key, binding)
+  const value = encodeBindingValue(countersign(key, binding))
   expect(judgeValue(place, value, now)).toMatchObject({ ok: true, kind: 'bind', seq: now, document: binding })
   const other = nodeKeyOf(randomBytes(32))
-  const stolen = encodeBindingValue(other, binding)
+  const stolen = encodeBindingValue(countersign(other, binding))
   expect(judgeValue(place, stolen, now)).toEqual({ ok: false, reason: 'forged' })
+  expect(judgeValue(place, encodeBindingValue(binding), now)).toEqual({ ok: false, reason: 'forged' })
   expect(judgeValue(dhtKey('bind', other.peerId), value, now)).toEqual({ ok: false, reason: 'wrong_peer' })
 })
 
 test('a binding out of its time is refused', () => {
   const judge = (change: Partial<SignedBinding>) =>
-    judgeValue(place, encodeBindingValue(key, { ...binding, ...change }), now)
+    judgeValue(place, encodeBindingValue(countersign(key, { ...binding, ...change })), now)
   expect(judge({ notAfterSec: now / 1000 - 200 })).toEqual({ ok: false, reason: 'expired' })
   expect(judge({ notBeforeSec: now / 1000 + 200 })).toEqual({ ok: false, reason: 'future' })
   expect(judge({ seq: now + 200_000 })).toEqual({ ok: false, reason: 'future' })

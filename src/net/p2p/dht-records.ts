@@ -1,9 +1,12 @@
 /** What the DHT holds: documents under their author's key. The same rules for who stores and for who reads. */
 import { canonicalJson, type JsonValue } from '../../wire/canonical-json.ts'
-import { expectObject } from '../../wire/fields.ts'
-import { asHex, bytesToHex, hexToBytes, type Hex } from '../../wire/hex.ts'
-import { verifyBy, type NodeKey } from '../../wire/node-key.ts'
-import { encodeBinding, mostBindingSec, parseBinding, type SignedBinding } from '../../wire/peer-binding.ts'
+import {
+  encodeBinding,
+  isCountersigned,
+  mostBindingSec,
+  parseBinding,
+  type SignedBinding,
+} from '../../wire/peer-binding.ts'
 import { peerIdBytes, type PeerId } from '../../wire/peer-id.ts'
 import { mostRecordBytes, type IndexRecord, type SellerRecord } from '../../wire/record.ts'
 import { clockSkewSec, validateRecord, type RecordRefusal } from '../../wire/validate-record.ts'
@@ -25,8 +28,6 @@ export type DhtVerdict =
   | { ok: true; kind: DhtKind; peer: PeerId; seq: number; document: DhtDocument }
   | { ok: false; reason: DhtRefusal }
 
-const bindPrefix = 'openseed/bind/1\n'
-
 export function dhtKey(kind: DhtKind, peer: PeerId): Uint8Array {
   return Buffer.from(`/openseed/${kind}/${peer}`)
 }
@@ -43,18 +44,15 @@ export function judgeValue(key: Uint8Array, value: Uint8Array, nowMs: number): D
   return { ok: true, ...place, seq: verdict.record.seq, document: verdict.record }
 }
 
-/** A binding as the DHT holds it: signed by the node as well, or any wallet could put its own in a node's place. */
-export function encodeBindingValue(key: NodeKey, binding: SignedBinding): Uint8Array {
-  const document = encodeBinding(binding) as JsonValue
-  const signature = bytesToHex(key.sign(bindingBytes(document)))
-  return Buffer.from(canonicalJson({ binding: document, signature }))
+/** A binding as the DHT holds it: signed by its node as well, or any wallet could put its own in a node's place. */
+export function encodeBindingValue(binding: SignedBinding): Uint8Array {
+  return Buffer.from(canonicalJson(encodeBinding(binding) as JsonValue))
 }
 
 // Whether the wallet signed it is for the reader to ask: a holder knows no chain.
 function judgeBinding(value: Uint8Array, peer: PeerId, nowMs: number): DhtVerdict {
-  const read = readBinding(value)
-  if (read === null) return { ok: false, reason: 'malformed' }
-  const { binding, signature } = read
+  const binding = readBinding(value)
+  if (binding === null) return { ok: false, reason: 'malformed' }
   const nowSec = nowMs / 1000
   if (binding.peer !== peer) return { ok: false, reason: 'wrong_peer' }
   if (nowSec >= binding.notAfterSec + clockSkewSec) return { ok: false, reason: 'expired' }
@@ -63,23 +61,16 @@ function judgeBinding(value: Uint8Array, peer: PeerId, nowMs: number): DhtVerdic
   const latestSec = nowSec + clockSkewSec
   if (binding.notBeforeSec > latestSec || binding.seq > latestSec * 1000)
     return { ok: false, reason: 'future' }
-  const bytes = bindingBytes(encodeBinding(binding) as JsonValue)
-  if (!verifyBy(peer, bytes, hexToBytes(signature))) return { ok: false, reason: 'forged' }
+  if (!isCountersigned(binding)) return { ok: false, reason: 'forged' }
   return { ok: true, kind: 'bind', peer, seq: binding.seq, document: binding }
 }
 
-function readBinding(value: Uint8Array): { binding: SignedBinding; signature: Hex } | null {
+function readBinding(value: Uint8Array): SignedBinding | null {
   try {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(value)
-    const { binding, signature } = expectObject(JSON.parse(text), 'binding')
-    return { binding: parseBinding(binding), signature: asHex(signature, 'signature') }
+    return parseBinding(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(value)))
   } catch {
     return null
   }
-}
-
-function bindingBytes(document: JsonValue): Uint8Array {
-  return Buffer.from(bindPrefix + canonicalJson(document))
 }
 
 function readKey(key: Uint8Array): { kind: DhtKind; peer: PeerId } | null {

@@ -1,19 +1,28 @@
 /** The DHT as OpenSeed uses it: signed records, model directories, and no lookup that waits for its slowest node. */
-import type { KadDHT } from '@libp2p/kad-dht'
 import { judgeMultiaddr, judgeUrl, type AddressVerdict } from '../../wire/address-policy.ts'
 import type { NodeKey } from '../../wire/node-key.ts'
+import { countersign } from '../../wire/peer-binding.ts'
 import { encodeRecord, type SellerRecord } from '../../wire/record.ts'
-import { agreeOn, type Reply } from './agreement.ts'
+import { agreeOn, type Claim } from './agreement.ts'
 import type { BoundedStore } from './bounded-store.ts'
 import { dhtKey, encodeBindingValue, type DhtDocuments, type DhtKind } from './dht-records.ts'
 import { openDirectories } from './directories.ts'
-import { countUpTo, type KadQueries } from './kad-queries.ts'
+import type { KadQueries } from './kad-queries.ts'
 import { sellersPerDirectory } from './model-shards.ts'
-import type { Dht, Found, FoundSeller, GetOptions, PutOptions, PutOutcome, WaitOptions } from './open-host.ts'
+import type {
+  Dht,
+  Found,
+  FoundSeller,
+  GetOptions,
+  PutOptions,
+  PutOutcome,
+  SellerOptions,
+  WaitOptions,
+} from './open-host.ts'
 import type { RecordJudge, RecordVerdict } from './record-judge.ts'
+import type { Heard } from './walk.ts'
 
 export interface DhtParts {
-  kad: KadDHT
   queries: KadQueries
   store: BoundedStore
   judge: RecordJudge
@@ -27,16 +36,16 @@ export interface DhtParts {
 
 const getMs = 3_000
 const putMs = 30_000
-const afterFirstMs = 600
-const agreeing = 3
 const enoughHolders = 8
-const fewHolders = 4
 const sellersWanted = 20
-const recordsAtOnce = 8
+const sellersAtOnce = 8
+// Where the first answer ends it, more than these would be asked in vain.
+const hastyWidth = 2
+const usualWidth = 10
 
 export function openDht(parts: DhtParts): Dht {
-  const { kad, queries, store, judge, key, allowPrivate, joined, stopped } = parts
-  const directories = openDirectories({ kad, queries, store, self: key.peerId })
+  const { queries, store, judge, key, allowPrivate, joined, stopped } = parts
+  const directories = openDirectories({ queries, store, self: key.peerId })
 
   async function put(
     kind: DhtKind,
@@ -51,11 +60,7 @@ export function openDht(parts: DhtParts): Dht {
     if (!judge.maySettle(place)) return { ok: false, reason: 'too_often' }
     const signal = within(options, putMs)
     await joined(signal)
-    const tell = () =>
-      countUpTo(options.enough ?? enoughHolders, queries.put(place, value, signal), 'PUT_VALUE')
-    const holders = await tell()
-    // Where most of the nearest nodes turned out to be dead: they are out of the table now.
-    return { ok: true, holders: holders < fewHolders && !signal.aborted ? await tell() : holders }
+    return { ok: true, holders: await queries.put(place, value, options.enough ?? enoughHolders, signal) }
   }
 
   async function get<Kind extends DhtKind>(
@@ -65,21 +70,22 @@ export function openDht(parts: DhtParts): Dht {
   ): Promise<Found<DhtDocuments[Kind]> | null> {
     const signal = within(options, getMs)
     await joined(signal)
-    const agreed = await queries.insist(async () => {
-      const enough = new AbortController()
-      const replies = repliesOf<Kind>(parts, dhtKey(kind, peer), AbortSignal.any([enough.signal, signal]))
-      try {
-        return await agreeOn(replies, { agree: options.agree ?? agreeing, afterFirstMs })
-      } finally {
-        enough.abort()
-      }
-    }, signal)
+    const place = dhtKey(kind, peer)
+    if (options.lastSeq !== undefined) judge.know(place, options.lastSeq)
+    const first = options.agree === 1
+    const { heard, standing } = queries.values(place, first ? hastyWidth : usualWidth, signal)
+    const claims = claimsOf<Kind>(judge, place, heard)
+    const agreed = await agreeOn({ heard: claims, standing }, { first })
     return agreed === null ? null : { document: agreed.answer, holders: agreed.holders }
   }
 
-  async function getSeller(peer: string, options: GetOptions): Promise<FoundSeller | null> {
-    const found = await get('seller', peer, options)
-    return found === null ? null : { ...found, ...reachable(found.document, allowPrivate) }
+  async function getSeller(peer: string, options: SellerOptions): Promise<FoundSeller | null> {
+    const [found, binding] = await Promise.all([
+      get('seller', peer, options),
+      options.binding ? get('bind', peer, options) : null,
+    ])
+    if (found === null) return null
+    return { ...found, ...reachable(found.document, allowPrivate), binding: binding?.document ?? null }
   }
 
   async function findSellers(model: string, limit: number, signal: AbortSignal): Promise<string[]> {
@@ -95,23 +101,31 @@ export function openDht(parts: DhtParts): Dht {
   return {
     putRecord: (record, options = {}) =>
       put(record.type, record.peer, Buffer.from(encodeRecord(record)), options),
-    putBinding: (binding, options = {}) => put('bind', key.peerId, encodeBindingValue(key, binding), options),
+    putBinding(binding, options = {}) {
+      const signed = binding.peer === key.peerId ? countersign(key, binding) : binding
+      return put('bind', signed.peer, encodeBindingValue(signed), options)
+    },
     getSeller: (peer, options = {}) => getSeller(peer, options),
     getIndex: (peer, options = {}) => get('index', peer, options),
     getBinding: (peer, options = {}) => get('bind', peer, options),
     async provide(model, options = {}) {
       const signal = within(options, putMs)
       await joined(signal)
-      return await directories.enter(model, enoughHolders, signal)
+      return await directories.enter(model, options.enough ?? enoughHolders, signal)
     },
-    withdraw: (model) => directories.leave(model),
+    async withdraw(model) {
+      directories.leave(model)
+    },
     findSellers: (model, options = {}) =>
       findSellers(model, options.limit ?? sellersWanted, within(options, getMs)),
     async sellersOf(model, options = {}) {
       const limit = options.limit ?? sellersWanted
       const signal = within(options, getMs)
       const found: FoundSeller[] = []
-      const waiting = (await findSellers(model, sellersPerDirectory, signal)).values()
+      // Who is found in time is of no use without the time to ask what it says.
+      const findMs = ((options.timeoutMs ?? getMs) * 2) / 3
+      const finding = AbortSignal.any([signal, AbortSignal.timeout(findMs)])
+      const waiting = (await findSellers(model, sellersPerDirectory, finding)).values()
       const work = async () => {
         for (const peer of waiting) {
           if (found.length >= limit || signal.aborted) return
@@ -119,26 +133,33 @@ export function openDht(parts: DhtParts): Dht {
           if (seller !== null && found.length < limit) found.push(seller)
         }
       }
-      await Promise.all(Array.from({ length: recordsAtOnce }, work))
+      await Promise.all(Array.from({ length: sellersAtOnce }, work))
       return found
     },
     stored: () => store.sizes,
   }
 }
 
-async function* repliesOf<Kind extends DhtKind>(
-  { queries, judge }: DhtParts,
+async function* claimsOf<Kind extends DhtKind>(
+  judge: RecordJudge,
   key: Uint8Array,
-  signal: AbortSignal,
-): AsyncGenerator<Reply<DhtDocuments[Kind]>> {
+  heard: AsyncIterable<Heard<Uint8Array | null> | null>,
+): AsyncGenerator<Heard<Claim<DhtDocuments[Kind]> | null> | null> {
   // Most holders give the same bytes; they are judged once.
   const judged = new Map<string, RecordVerdict>()
-  for await (const { from, value } of queries.values(key, signal)) {
+  for await (const reply of heard) {
+    const value = reply?.answer ?? null
+    if (reply === null || value === null) {
+      yield reply && { from: reply.from, answer: null }
+      continue
+    }
     const identity = Buffer.from(value).toString('latin1')
     const verdict = judged.get(identity) ?? judge.see(key, value)
     judged.set(identity, verdict)
-    if (verdict.ok)
-      yield { from, identity, rank: verdict.seq, answer: verdict.document as DhtDocuments[Kind] }
+    const claim = verdict.ok
+      ? { identity, rank: verdict.seq, answer: verdict.document as DhtDocuments[Kind] }
+      : null
+    yield { from: reply.from, answer: claim }
   }
 }
 

@@ -1,127 +1,106 @@
-/**
- * The entries "this peer provides this key" of a DHT node. Bounded per key, per peer and in all, and never listing an
- * entry that would make the node fail to answer.
- */
-import { RecentMap } from './recent-map.ts'
-import type { Entry, StoreKey } from './bounded-store.ts'
+/** Who is listed in which directory, as a DHT node holds it for others. Bounded per directory, per peer and in all. */
+import type { Clock } from '../../base/clock.ts'
+import type { PeerId } from '../../wire/peer-id.ts'
+import { FairShelf } from './fair-shelf.ts'
 
-/** Matches the `reprovide.validity` that all nodes share. */
-export const providerValidityMs = 30 * 60_000
+const validityMs = 30 * 60_000
 
-export interface ProviderLimits {
-  perKey: number
+export interface ProviderRules {
+  perDirectory: number
   perPeer: number
   total: number
+  now: Clock
+  /** How far a directory is from this node. Of what one source brought, the farthest goes first. */
+  farOf: (directory: string) => bigint
 }
 
-export interface ProviderRules extends ProviderLimits {
-  now: () => number
-  /** This node: what it provides itself is never refused. */
-  self: string
-  /** False for a peer whose addresses are gone: one such entry would have the whole answer fail for everyone. */
-  isReachable: (peer: string) => boolean
-}
-
-interface Provider extends Entry {
-  peer: string
+interface Entry {
+  directory: string
+  peer: PeerId
+  source: string
   atMs: number
 }
 
 export class ProviderShelf {
   readonly #rules: ProviderRules
-  readonly #directories: RecentMap<string, Map<string, Provider>>
-  readonly #byPeer = new Map<string, number>()
-  #size = 0
+  readonly #all: FairShelf<Entry>
+  readonly #directories = new Map<string, Map<PeerId, Entry>>()
+  readonly #byPeer = new Map<PeerId, number>()
 
   constructor(rules: ProviderRules) {
     this.#rules = rules
-    this.#directories = new RecentMap(rules.total, (_, directory) => {
-      for (const peer of directory.keys()) this.#count(peer, -1)
-    })
+    this.#all = new FairShelf(rules.total, (_, entry) => this.#forget(entry))
   }
 
   get size(): number {
-    return this.#size
+    return this.#all.size
   }
 
-  /** Remembers, or renews; false when there is no room. Who is listed keeps its place against newcomers. */
-  put(key: StoreKey, value: Uint8Array): boolean {
-    const { directory: name, peer } = placeOf(key)
-    const directory = this.#directories.get(name) ?? new Map<string, Provider>()
-    const isNew = !directory.has(peer)
-    if (isNew && peer !== this.#rules.self) {
-      if (directory.size >= this.#rules.perKey) this.#dropStale(directory)
-      if (directory.size >= this.#rules.perKey) return false
-      if ((this.#byPeer.get(peer) ?? 0) >= this.#rules.perPeer) return false
-      while (this.#size >= this.#rules.total) if (!this.#forgetOne(name)) return false
-    }
-    directory.set(peer, { key, value, peer, atMs: this.#rules.now() })
-    this.#directories.set(name, directory)
-    if (isNew) this.#count(peer, 1)
-    return true
-  }
-
-  get(key: StoreKey): Uint8Array | undefined {
-    const { directory, peer } = placeOf(key)
-    return this.#directories.get(directory)?.get(peer)?.value
-  }
-
-  delete(key: StoreKey): void {
-    const { directory: name, peer } = placeOf(key)
-    const directory = this.#directories.get(name)
-    if (directory?.delete(peer)) this.#count(peer, -1)
-    if (directory?.size === 0) this.#directories.delete(name)
-  }
-
-  /** The entries below a prefix that are fresh and answerable. */
-  *list(prefix: string): Generator<Entry> {
-    const parts = prefix.split('/')
-    const name = parts[3]
-    if (name !== undefined && name !== '') {
-      yield* this.#fresh(this.#directories.get(name))
-      return
-    }
-    for (const [, directory] of this.#directories) yield* this.#fresh(directory)
-  }
-
-  *#fresh(directory: Map<string, Provider> | undefined): Generator<Entry> {
-    if (directory === undefined) return
-    this.#dropStale(directory)
-    for (const { key, value, peer } of directory.values()) {
-      if (peer === this.#rules.self || this.#rules.isReachable(peer)) yield { key, value }
-    }
-  }
-
-  #dropStale(directory: Map<string, Provider>): void {
-    const oldestMs = this.#rules.now() - providerValidityMs
-    for (const [peer, { atMs }] of directory) {
-      if (atMs >= oldestMs || peer === this.#rules.self) continue
-      directory.delete(peer)
-      this.#count(peer, -1)
-    }
-  }
-
-  // The directory nobody asked for or entered for longest goes, but never the one being entered.
-  #forgetOne(kept: string): boolean {
-    for (const [name, directory] of this.#directories) {
-      if (name === kept || directory.has(this.#rules.self)) continue
-      this.#directories.delete(name)
-      for (const peer of directory.keys()) this.#count(peer, -1)
+  /** Lists the peer, or again; false when there is no room. Who is listed keeps its place against its like. */
+  put(directory: string, peer: PeerId, source: string): boolean {
+    const { now, perDirectory, perPeer, farOf } = this.#rules
+    const listed = this.#fresh(directory)
+    const known = listed.get(peer)
+    if (known !== undefined) {
+      known.atMs = now()
       return true
     }
-    return false
+    if ((this.#byPeer.get(peer) ?? 0) >= perPeer) return false
+    const crowding = listed.size >= perDirectory ? lastOfMost(listed, source) : undefined
+    if (crowding === null) return false
+    if (crowding !== undefined) this.delete(directory, crowding.peer)
+    const entry = { directory, peer, source, atMs: now() }
+    this.#directories.set(directory, (this.#directories.get(directory) ?? new Map()).set(peer, entry))
+    this.#count(peer, 1)
+    const isKept = this.#all.set(nameOf(entry), { value: entry, source, badness: farOf(directory) })
+    if (!isKept) this.#forget(entry)
+    return isKept
   }
 
-  #count(peer: string, change: 1 | -1): void {
-    this.#size += change
+  delete(directory: string, peer: PeerId): void {
+    const entry = this.#directories.get(directory)?.get(peer)
+    if (entry === undefined) return
+    this.#all.delete(nameOf(entry))
+    this.#forget(entry)
+  }
+
+  list(directory: string): PeerId[] {
+    return [...this.#fresh(directory).keys()]
+  }
+
+  #fresh(directory: string): Map<PeerId, Entry> {
+    const oldestMs = this.#rules.now() - validityMs
+    for (const { peer, atMs } of this.#directories.get(directory)?.values() ?? []) {
+      if (atMs < oldestMs) this.delete(directory, peer)
+    }
+    return this.#directories.get(directory) ?? new Map()
+  }
+
+  #forget({ directory, peer }: Entry): void {
+    const listed = this.#directories.get(directory)
+    if (!listed?.delete(peer)) return
+    if (listed.size === 0) this.#directories.delete(directory)
+    this.#count(peer, -1)
+  }
+
+  #count(peer: PeerId, change: 1 | -1): void {
     const left = (this.#byPeer.get(peer) ?? 0) + change
     if (left === 0) this.#byPeer.delete(peer)
     else this.#byPeer.set(peer, left)
   }
 }
 
-// /dht/provider/<multihash>/<peer>
-function placeOf(key: StoreKey): { directory: string; peer: string } {
-  const [, , , directory = '', peer = ''] = key.toString().split('/')
-  return { directory, peer }
+/**
+ * The newest entry of the source that has the most of them, if that is more than the newcomer's would have; else null.
+ * So a directory filled from one place keeps room for everyone else.
+ */
+function lastOfMost(listed: ReadonlyMap<PeerId, Entry>, newcomer: string): Entry | null {
+  const bySource = Map.groupBy(listed.values(), ({ source }) => source)
+  const most = [...bySource.values()].reduce((a, b) => (b.length > a.length ? b : a), [])
+  const own = bySource.get(newcomer)?.length ?? 0
+  return most.length > own + 1 ? (most.at(-1) ?? null) : null
+}
+
+function nameOf({ directory, peer }: Entry): string {
+  return `${directory}/${peer}`
 }

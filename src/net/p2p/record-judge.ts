@@ -1,6 +1,7 @@
 /** The rules of dht-records together with what this node has seen: one memory for what it stores and what it reads. */
 import { base32 } from 'multiformats/bases/base32'
-import { judgeValue, type DhtVerdict } from './dht-records.ts'
+import type { Clock } from '../../base/clock.ts'
+import { judgeValue, type DhtRefusal, type DhtVerdict } from './dht-records.ts'
 import { openSequenceGuard } from './sequence-guard.ts'
 
 export type RecordVerdict = DhtVerdict
@@ -8,22 +9,46 @@ export type RecordVerdict = DhtVerdict
 export interface RecordJudge {
   /** Judges a value, and remembers its sequence when it is good. */
   see(key: Uint8Array, value: Uint8Array): RecordVerdict
+  /** The same; throws `RecordRefused`. */
+  require(key: Uint8Array, value: Uint8Array): void
+  /** Counts older values of the key as replaced, although this node has not seen by what. */
+  know(key: Uint8Array, seq: number): void
   /** False when the key was stored anew a moment ago; otherwise it counts as stored now. */
   maySettle(key: Uint8Array): boolean
-  /** The same, for the name that the store has for a key. */
-  mayStore(name: string): boolean
+  /** The same for the name that the store has for a key; gives the sequence, and throws `RecordRefused`. */
+  settle(name: string): number
 }
 
-export function openRecordJudge(now: () => number): RecordJudge {
+export class RecordRefused extends Error {
+  override name = 'RecordRefused'
+  readonly reason: DhtRefusal
+
+  constructor(reason: DhtRefusal) {
+    super(`refused: ${reason}`)
+    this.reason = reason
+  }
+}
+
+export function openRecordJudge(now: Clock): RecordJudge {
   const guard = openSequenceGuard(now)
+  const see = (key: Uint8Array, value: Uint8Array): RecordVerdict => {
+    const verdict = judgeValue(key, value, now())
+    if (verdict.ok && !guard.see(storeName(key), verdict.seq)) return { ok: false, reason: 'rollback' }
+    return verdict
+  }
   return {
-    see(key, value) {
-      const verdict = judgeValue(key, value, now())
-      if (verdict.ok && !guard.see(storeName(key), verdict.seq)) return { ok: false, reason: 'rollback' }
-      return verdict
+    see,
+    require(key, value) {
+      const verdict = see(key, value)
+      if (!verdict.ok) throw new RecordRefused(verdict.reason)
     },
-    maySettle: (key) => guard.maySettle(storeName(key)),
-    mayStore: (name) => guard.maySettle(name),
+    know: (key, seq) => void guard.see(storeName(key), seq),
+    maySettle: (key) => guard.settle(storeName(key)) !== null,
+    settle(name) {
+      const seq = guard.settle(name)
+      if (seq === null) throw new RecordRefused('too_often')
+      return seq
+    },
   }
 }
 

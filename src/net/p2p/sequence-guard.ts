@@ -12,10 +12,11 @@ export interface SequenceGuard {
   /** False when a newer record of this key was seen; otherwise remembers this one. */
   see(key: string, seq: number): boolean
   /**
-   * False when a record of this key was stored a moment ago and this one is hardly newer: a key is not a channel to
-   * flood its holders through. The record that is stored already may always come again.
+   * Counts the newest record seen of this key as stored, and gives its sequence. Null when one was stored a moment ago
+   * and this one is hardly newer: a key is not a channel to flood its holders through. The record that is stored
+   * already may always come again.
    */
-  maySettle(key: string): boolean
+  settle(key: string): number | null
 }
 
 export function openSequenceGuard(now: () => number, limit = keysRemembered): SequenceGuard {
@@ -28,15 +29,15 @@ export function openSequenceGuard(now: () => number, limit = keysRemembered): Se
       else known.seq = seq
       return true
     },
-    maySettle(key) {
+    settle(key) {
       const known = seen.get(key)
-      if (known === undefined) return false
+      if (known === undefined) return null
       const nowMs = now()
       const hurried = nowMs - known.storedAtMs < settledAfterMs
-      if (hurried && known.seq !== known.storedSeq && known.seq - known.storedSeq < wideStep) return false
+      if (hurried && known.seq !== known.storedSeq && known.seq - known.storedSeq < wideStep) return null
       if (known.seq !== known.storedSeq) known.storedAtMs = nowMs
       known.storedSeq = known.seq
-      return true
+      return known.seq
     },
   }
 }

@@ -1,4 +1,5 @@
 import { OpenSeedError } from '../../base/errors.ts'
+import type { Hex } from '../../wire/hex.ts'
 
 export type EngineKind = 'ollama' | 'vllm' | 'llamacpp' | 'lmstudio' | 'sglang' | 'openai'
 
@@ -7,6 +8,8 @@ export interface EngineModel {
   /** Tokens truly served per request, prompt and answer together; null when the engine does not say. */
   maxContext: number | null
   quantization: string | null
+  /** keccak256 of the chat template; absent when the engine does not tell it. */
+  templateHash?: Hex
 }
 
 export interface Engine {

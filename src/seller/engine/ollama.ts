@@ -1,3 +1,4 @@
+import { keccak256 } from '../../wire/keccak.ts'
 import type { Ask } from './ask.ts'
 import type { EngineModel } from './engine.ts'
 import { recordOf, recordsOf, textOrNull, tokensOrNull, type Json } from './json.ts'
@@ -35,10 +36,12 @@ function describe(name: string, tag: Json, shown: Json, loadedContext: number | 
   const configured = contextParameter(textOrNull(shown['parameters']) ?? '')
   const served = loadedContext ?? configured ?? leastContext
   const details = recordOf(tag['details'])
+  const template = textOrNull(shown['template'])
   return {
     id: name,
     maxContext: trained === null ? served : Math.min(served, trained),
     quantization: textOrNull(details['quantization_level']),
+    ...(template !== null && { templateHash: keccak256(template) }),
   }
 }
 

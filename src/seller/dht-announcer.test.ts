@@ -1,0 +1,145 @@
+import { afterEach, expect, test, vi } from 'vitest'
+import { announcedSeller } from '../../test/fixtures/announced-seller.ts'
+import { silentLog } from '../base/log.ts'
+import type { PutOutcome } from '../net/p2p/open-host.ts'
+import type { SellerRecord } from '../wire/record.ts'
+import { openDhtAnnouncer, type DhtAnnouncer, type DhtAnnouncerParts } from './dht-announcer.ts'
+
+const opened: DhtAnnouncer[] = []
+afterEach(async () => {
+  for (const announcer of opened.splice(0)) await announcer.close()
+})
+
+/** What the network was told, in order. */
+class Told implements Pick<DhtAnnouncerParts, 'dht'> {
+  records: number[] = []
+  bindings = 0
+  provided: string[] = []
+  withdrawn: string[] = []
+  holders = 8
+  refusal: Extract<PutOutcome, { ok: false }> | null = null
+  failure: Error | null = null
+
+  readonly dht: DhtAnnouncerParts['dht'] = {
+    putRecord: async ({ seq }) => this.#put(() => this.records.push(seq)),
+    putBinding: async () => this.#put(() => (this.bindings += 1)),
+    provide: async (model) => {
+      if (this.holders > 0) this.provided.push(model)
+      return this.holders
+    },
+    withdraw: async (model) => void this.withdrawn.push(model),
+  }
+
+  #put(note: () => unknown): PutOutcome {
+    if (this.failure !== null) throw this.failure
+    if (this.refusal !== null) return this.refusal
+    if (this.holders > 0) note()
+    return { ok: true, holders: this.holders }
+  }
+}
+
+function start(over: Partial<DhtAnnouncerParts> = {}) {
+  const seller = announcedSeller(1)
+  const now = { record: seller.record() as SellerRecord | null, models: ['a', 'b'], atMs: 1_000_000 }
+  const told = new Told()
+  let change = Promise.withResolvers<void>()
+  const announcer = openDhtAnnouncer({
+    dht: told.dht,
+    announced: async () => now.record && { record: now.record, binding: seller.binding },
+    models: () => now.models,
+    nextChange: async () => change.promise,
+    now: () => now.atMs,
+    log: silentLog,
+    ...over,
+  })
+  opened.push(announcer)
+  const changed = () => {
+    change.resolve()
+    change = Promise.withResolvers()
+  }
+  const whole = (count = 5) => vi.waitUntil(() => announcer.progress().told === count, { interval: 5 })
+  return { announcer, told, now, seller, changed, whole }
+}
+
+test('tells the record, the binding, and its name in the directories of its models and of all sellers', async () => {
+  const { told, now, whole, announcer } = start()
+  await whole()
+  expect(told.records).toEqual([now.record?.seq])
+  expect(told.bindings).toBe(1)
+  expect(told.provided.toSorted()).toEqual(['*', 'a', 'b'])
+  expect(announcer.progress()).toEqual({ told: 5, of: 5 })
+})
+
+test('a change tells what is new at once and repeats nothing', async () => {
+  const { told, now, seller, changed, whole } = start()
+  await whole()
+  const first = now.record?.seq
+  now.record = seller.record()
+  now.models = ['a', 'c']
+  changed()
+  await vi.waitUntil(() => told.provided.includes('c'))
+  expect(told.records).toEqual([first, now.record.seq])
+  expect(told.bindings).toBe(1)
+  expect(told.provided).toHaveLength(4)
+  expect(told.withdrawn).toEqual(['b'])
+})
+
+test('after ten minutes all of it is told again', async () => {
+  const { told, now, changed, whole } = start()
+  await whole()
+  now.atMs += 599_999
+  changed()
+  now.atMs += 1
+  changed()
+  await vi.waitUntil(() => told.provided.length === 6)
+  expect(told.bindings).toBe(2)
+})
+
+test.each([
+  ['nobody is there', (told: Told) => (told.holders = 0)],
+  ['holders refuse', (told: Told) => (told.refusal = { ok: false, reason: 'too_often' })],
+  ['the network fails', (told: Told) => (told.failure = new Error('broken'))],
+])('while %s it goes on trying', async (_, fail) => {
+  let asked = 0
+  const clock = { atMs: 0 }
+  const seller = announcedSeller(1)
+  const record = seller.record()
+  const told = new Told()
+  fail(told)
+  const change = Promise.withResolvers<void>()
+  const announcer = openDhtAnnouncer({
+    dht: told.dht,
+    async announced() {
+      asked += 1
+      return { record, binding: seller.binding }
+    },
+    models: () => [],
+    nextChange: async () => change.promise,
+    now: () => clock.atMs,
+    log: silentLog,
+  })
+  opened.push(announcer)
+  await vi.waitUntil(() => asked === 1)
+  expect(told.records).toEqual([])
+  Object.assign(told, { holders: 8, refusal: null, failure: null })
+  change.resolve()
+  await vi.waitUntil(() => announcer.progress().told === 3)
+  expect(told.records).toEqual([record.seq])
+})
+
+test('what is announced nowhere is not told either', async () => {
+  const { told, now, changed, seller, whole } = start({})
+  await whole()
+  now.record = null
+  now.atMs += 600_000
+  changed()
+  now.record = seller.record()
+  expect(told.records).toHaveLength(1)
+})
+
+test('a clean end takes its name from every directory', async () => {
+  const { announcer, told, whole } = start()
+  await whole()
+  await announcer.close()
+  expect(told.withdrawn.toSorted()).toEqual(['*', 'a', 'b'])
+})

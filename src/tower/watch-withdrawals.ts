@@ -1,0 +1,49 @@
+/** Follows the escrow through every RPC by itself: one that reports a withdrawal is enough, whatever the others say. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Log } from '../base/log.ts'
+import { openEscrow, type Escrow } from '../chain/escrow.ts'
+import type { Rpc } from '../chain/rpc.ts'
+import { watchEscrow } from '../chain/watch.ts'
+import type { Guard } from './guard.ts'
+
+export interface WatchParts {
+  escrow: Escrow
+  guard: Pick<Guard, 'look' | 'saw' | 'reorged'>
+  /** older blocks are seen by looking at the channels */
+  fromBlock: number
+  pollMs: number
+  log: Log
+}
+
+export async function watchWithdrawals(parts: WatchParts, signal: AbortSignal): Promise<void> {
+  await Promise.all(parts.escrow.rpc.sources.map((source) => watchSource(source, parts, signal)))
+}
+
+async function watchSource(source: Rpc, parts: WatchParts, signal: AbortSignal): Promise<void> {
+  const { guard, log, pollMs } = parts
+  let next = parts.fromBlock + 1
+  while (!signal.aborted) {
+    try {
+      await watchEscrow({
+        escrow: openEscrow(source, parts.escrow.network),
+        fromBlock: next,
+        pollMs,
+        signal,
+        filter: { names: ['WithdrawInitiated'] },
+        onHead: ({ timestampSec }) => guard.saw(timestampSec),
+        onFailure: (err) => log.warn({ err, rpc: source.name }, 'the chain cannot be watched'),
+        onReorg(since) {
+          guard.reorged(since)
+          guard.look()
+        },
+        onEvents(events, throughBlock) {
+          guard.look(events.flatMap((event) => ('channelId' in event ? [event.channelId] : [])))
+          next = throughBlock + 1
+        },
+      })
+    } catch (err) {
+      log.error({ err, rpc: source.name }, 'watching the chain was interrupted; it starts again')
+      await sleep(pollMs, undefined, { signal, ref: false }).catch(() => undefined)
+    }
+  }
+}
