@@ -87,8 +87,9 @@ export function towerAuthorization(
 export function parseTowerAuthorization(
   header: unknown,
 ): Omit<TowerAsk, 'since'> & { signature: Uint8Array } {
+  const text = typeof header === 'string' ? header : ''
   const [, peer, at, signature] =
-    /^OpenSeed-Tower (\w{1,128})\.(\d{1,16})\.([\w-]{86})$/.exec(String(header)) ??
+    /^OpenSeed-Tower (\w{1,128})\.(\d{1,16})\.([\w-]{86})$/.exec(text) ??
     refuseMessage('authorization', 'that of a watchtower')
   return {
     peer: asPeerId(peer, 'peer'),

@@ -20,20 +20,20 @@ export interface Cell {
 
 const plain = {
   buyer: {
-    idle: ['disk!', 'ahead', 'behind', 'twin', 'lost', 'kill'],
-    engine: ['kill', 'disk', 'ahead!', 'behind', 'twin'],
+    idle: ['disk', 'ahead', 'behind', 'twin', 'lost', 'kill'],
+    engine: ['kill', 'disk', 'ahead', 'behind', 'twin'],
     stream: ['kill!', 'disk!', 'ahead', 'behind', 'twin!'],
     deposit: ['disk', 'ahead', 'behind', 'lost!'],
-    refund: ['disk!', 'ahead', 'behind!', 'lost', 'kill!'],
+    refund: ['disk', 'ahead', 'behind!', 'lost', 'kill!'],
     claim: [],
   },
   seller: {
     idle: ['kill', 'disk', 'ahead', 'behind', 'twin', 'lost'],
-    engine: ['kill', 'disk!', 'ahead', 'behind', 'twin'],
+    engine: ['kill', 'disk', 'ahead', 'behind', 'twin'],
     stream: ['kill!', 'disk', 'ahead!', 'behind', 'twin!'],
-    deposit: ['disk!', 'ahead', 'behind', 'lost!'],
-    refund: ['disk!', 'ahead', 'behind', 'lost'],
-    claim: ['disk!', 'ahead', 'behind!', 'twin'],
+    deposit: ['disk', 'ahead', 'behind', 'lost!'],
+    refund: ['disk', 'ahead', 'behind', 'lost'],
+    claim: ['disk!', 'ahead', 'behind', 'twin'],
   },
 } as const
 
@@ -41,13 +41,13 @@ const plain = {
 const copiedAt: Record<Role, Partial<Record<Step, readonly string[]>>> = {
   buyer: {
     idle: ['buyer.opened', 'buyer.sent!', 'buyer.final', 'buyer.booked'],
-    deposit: ['buyer.opened!', 'buyer.deposit-stored!', 'buyer.deposit-sent', 'buyer.booked'],
+    deposit: ['buyer.opened', 'buyer.deposit-stored!', 'buyer.deposit-sent', 'buyer.booked'],
   },
   seller: {
     idle: ['seller.admitted', 'seller.engine-called', 'seller.finished!', 'seller.answered'],
     stream: ['seller.first-byte', 'seller.metered', 'seller.finished', 'seller.answered'],
     deposit: ['outbox.intended', 'outbox.signed', 'outbox.sent!', 'outbox.confirmed'],
-    refund: ['seller.refund-reserved!', 'outbox.sent', 'seller.refund-sent'],
+    refund: ['seller.refund-reserved', 'outbox.sent', 'seller.refund-sent'],
     claim: ['seller.claim-chosen', 'outbox.sent!', 'outbox.confirmed', 'seller.claim-sent'],
   },
 }

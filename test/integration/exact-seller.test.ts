@@ -42,7 +42,9 @@ async function newAccount(usdc: bigint): Promise<Account> {
 async function act(from: Hex, data: string): Promise<void> {
   await chain.rpc.send('anvil_impersonateAccount', [from])
   const hash = await chain.rpc.send('eth_sendTransaction', [{ from, to: chain.network.asset, data }])
-  expect(await chain.rpc.send('eth_getTransactionReceipt', [hash])).toMatchObject({ status: '0x1' })
+  const receipt = () => chain.rpc.send('eth_getTransactionReceipt', [hash])
+  // A busy anvil answers before it has mined.
+  await expect.poll(receipt, { timeout: 10_000 }).toMatchObject({ status: '0x1' })
 }
 
 const refusals: [what: string, wish: ExactWish, reason: string][] = [
