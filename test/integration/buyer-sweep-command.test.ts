@@ -1,5 +1,5 @@
 /** `openseed channels sweep` and `openseed wallet explain` as commands: what they say, and that they add up. */
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { explainWallet, type WalletExplained } from '../../src/node/wallet-explain.ts'
 import { withdrawChannel } from '../../src/node/channel-tools.ts'
 import { openTestBuyer, settled } from '../fixtures/buyer.ts'
@@ -56,6 +56,8 @@ test('what is explained adds up to what was put in less what was spent, whatever
     await using buyer = await openBuyer(home)
     expect((await buyer.chat()).status).toBe(200)
     await settled(buyer)
+    // The chain's word on the deposit is booked after the reply.
+    await vi.waitUntil(() => buyer.book.all()[0]!.deposit === null, { timeout: 10_000 })
     const { charged, balance } = buyer.book.all()[0]!.ledger
     const quiet = await explain(home)
     expect(quiet.totals).toEqual({
