@@ -10,33 +10,32 @@ function openAt() {
   return { clock, stuck: openStuck(() => clock.nowMs) }
 }
 
-test('a claim that was refused is left alone for a while, longer each time, unless it is another one or the balance is', () => {
+test('a claim that was refused is left alone for a while, longer each time, unless it is another one', () => {
   const { clock, stuck } = openAt()
-  expect(stuck.mayTry(id, 5n, 9n)).toBe(true)
+  expect(stuck.mayTry(id, 5n)).toBe(true)
   for (const pause of [1, 2, 4, 8, 16, 32, 60, 60]) {
-    stuck.refused(id, 5n, 9n)
-    expect(stuck.mayTry(id, 6n, 9n)).toBe(true)
-    expect(stuck.mayTry(id, 5n, 8n)).toBe(true)
+    stuck.refused(id, 5n)
+    expect(stuck.mayTry(id, 6n)).toBe(true)
     clock.nowMs += pause * minute - 1
-    expect(stuck.mayTry(id, 5n, 9n)).toBe(false)
+    expect(stuck.mayTry(id, 5n)).toBe(false)
     clock.nowMs += 1
-    expect(stuck.mayTry(id, 5n, 9n)).toBe(true)
+    expect(stuck.mayTry(id, 5n)).toBe(true)
   }
   stuck.settled(id)
-  stuck.refused(id, 5n, 9n)
+  stuck.refused(id, 5n)
   clock.nowMs += minute
-  expect(stuck.mayTry(id, 5n, 9n)).toBe(true)
+  expect(stuck.mayTry(id, 5n)).toBe(true)
 })
 
 test('how long claims fail is counted from the first failure, of the channel or of whole turns', () => {
   const { clock, stuck } = openAt()
   expect(stuck.sinceMs(id)).toBe(0)
-  stuck.refused(id, 5n, 9n)
+  stuck.refused(id, 5n)
   clock.nowMs += minute
   stuck.turnFailed()
   clock.nowMs += minute
   stuck.turnFailed()
-  stuck.refused(id, 5n, 9n)
+  stuck.refused(id, 5n)
   expect(stuck.sinceMs(id)).toBe(2 * minute)
   expect(stuck.sinceMs('0x02')).toBe(minute)
   stuck.turnDone()

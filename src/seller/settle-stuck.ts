@@ -7,10 +7,10 @@ export interface Stuck {
   /** A whole turn came to nothing: no RPC, no gas, or an outcome that stays unknown. */
   turnFailed(): void
   turnDone(): void
-  /** The chain refused this claim on this balance: the same one is left alone for a while, longer each time. */
-  refused(id: Hex, totalClaimed: Usdc, balance: Usdc): void
+  /** The chain refused this claim as such: the same one is left alone for a while, longer each time. */
+  refused(id: Hex, totalClaimed: Usdc): void
   settled(id: Hex): void
-  mayTry(id: Hex, totalClaimed: Usdc, balance: Usdc): boolean
+  mayTry(id: Hex, totalClaimed: Usdc): boolean
   /** How long the channel's claims have been failing, in milliseconds; 0 when they are not. */
   sinceMs(id: Hex): number
 }
@@ -18,33 +18,22 @@ export interface Stuck {
 const firstPauseMs = 60_000
 const longestPauseMs = 3_600_000
 
-interface Refusal {
-  totalClaimed: Usdc
-  balance: Usdc
-  sinceMs: number
-  untilMs: number
-  pauseMs: number
-}
-
 export function openStuck(now: Clock): Stuck {
   let turnsFailSinceMs: number | null = null
-  const refusals = new Map<Hex, Refusal>()
+  const refusals = new Map<Hex, { totalClaimed: Usdc; sinceMs: number; untilMs: number; pauseMs: number }>()
 
   return {
     turnFailed: () => void (turnsFailSinceMs ??= now()),
     turnDone: () => void (turnsFailSinceMs = null),
-    refused(id, totalClaimed, balance) {
+    refused(id, totalClaimed) {
       const before = refusals.get(id)
       const pauseMs = Math.min(longestPauseMs, (before?.pauseMs ?? firstPauseMs / 2) * 2)
-      const sinceMs = before?.sinceMs ?? now()
-      refusals.set(id, { totalClaimed, balance, sinceMs, untilMs: now() + pauseMs, pauseMs })
+      refusals.set(id, { totalClaimed, sinceMs: before?.sinceMs ?? now(), untilMs: now() + pauseMs, pauseMs })
     },
     settled: (id) => void refusals.delete(id),
-    mayTry(id, totalClaimed, balance) {
+    mayTry(id, totalClaimed) {
       const refusal = refusals.get(id)
-      // A deposit that a reorg undid comes back: what it covers again need not wait.
-      const isSame = refusal?.totalClaimed === totalClaimed && refusal.balance === balance
-      return refusal === undefined || !isSame || now() >= refusal.untilMs
+      return refusal === undefined || refusal.totalClaimed !== totalClaimed || now() >= refusal.untilMs
     },
     sinceMs(id) {
       const since = Math.min(turnsFailSinceMs ?? Infinity, refusals.get(id)?.sinceMs ?? Infinity)

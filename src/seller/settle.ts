@@ -98,10 +98,7 @@ export function openSettler(parts: SettleParts): Settler {
 
   function mayTry(entry: Entry, occasion: Occasion): boolean {
     const order = claimOrder(entry)
-    return (
-      order !== null &&
-      (occasion === 'all' || stuck.mayTry(entry.id, order.totalClaimed, entry.ledger.balance))
-    )
+    return order !== null && (occasion === 'all' || stuck.mayTry(entry.id, order.totalClaimed))
   }
 
   const priceOfGas = (occasion: Occasion): Promise<bigint> =>
@@ -125,9 +122,9 @@ export function openSettler(parts: SettleParts): Settler {
       return (await claimBatch(orders.slice(0, half))) + (await claimBatch(orders.slice(half)))
     }
     if (only !== undefined) {
+      stuck.refused(only.channelId, only.totalClaimed)
       log.error({ channel: only.channelId, reason }, 'a claim was refused by the chain')
       await adopt([only.channelId])
-      stuck.refused(only.channelId, only.totalClaimed, book.find(only.channelId)?.ledger.balance ?? 0n)
     }
     return 0n
   }
