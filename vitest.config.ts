@@ -4,6 +4,8 @@ export default defineConfig({
   test: {
     // Left to itself it keeps one core free, which on two is half of the machine.
     maxWorkers: '100%',
+    // Loading everything anew for each of 250 files takes a quarter of the time. No test changes what modules share.
+    isolate: false,
     projects: [
       { test: { name: 'unit', include: ['src/**/*.test.ts'] } },
       {
