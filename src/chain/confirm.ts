@@ -43,6 +43,7 @@ export async function watchConfirmation(wanted: Confirmation): Promise<Mined> {
   let broadcastAt = performance.now()
   let pricedAt = performance.now()
   let takenSince: number | null = null
+  let wasHeldUp = false
   for (let pollMs = firstPollMs; ; pollMs = Math.min(lastPollMs, pollMs * 1.5)) {
     signal?.throwIfAborted()
     try {
@@ -55,7 +56,10 @@ export async function watchConfirmation(wanted: Confirmation): Promise<Mined> {
         pricedAt = performance.now()
         row = await bump(row)
       }
-      if (sight.kind === 'unseen' && performance.now() - broadcastAt >= rebroadcastEveryMs) {
+      // What was lost with the blocks before it, or waited behind them, is handed out as soon as it can be mined.
+      const isFreed = sight.kind === 'unseen' && sight.isNext && wasHeldUp
+      wasHeldUp = sight.kind !== 'unseen' || !sight.isNext
+      if (sight.kind === 'unseen' && (isFreed || performance.now() - broadcastAt >= rebroadcastEveryMs)) {
         broadcastAt = performance.now()
         await rebroadcast(row)
       }

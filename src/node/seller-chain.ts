@@ -155,7 +155,12 @@ export function openSellerChain(
     settleDeposit,
     sendClaims,
     reconcileClaims,
-    reorged: (fromBlock) => void (reorgedSince = Math.min(fromBlock, reorgedSince ?? fromBlock)),
+    reorged(fromBlock) {
+      reorgedSince = Math.min(fromBlock, reorgedSince ?? fromBlock)
+      // The turn that runs now may wait for a claim, and the claim for an earlier nonce that is gone. What fails here
+      // is done again by the next turn.
+      void outbox.recheck(fromBlock).catch(() => undefined)
+    },
     weiPerGas,
     sendRefund,
   }

@@ -15,7 +15,8 @@ export interface Stuck {
   sinceMs(id: Hex): number
 }
 
-const firstPauseMs = 60_000
+// Short: what the chain refused while a reorg had undone the deposit succeeds once the deposit is back.
+const firstPauseMs = 1000
 const longestPauseMs = 3_600_000
 
 export function openStuck(now: Clock): Stuck {

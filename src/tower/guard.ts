@@ -205,7 +205,12 @@ export function openGuard(parts: GuardParts): Guard {
       chainSec = timestampSec
       if ([...waiting.values()].some((untilSec) => untilSec <= chainSec)) roused.resolve()
     },
-    reorged: (fromBlock) => void (reorgedSince = Math.min(fromBlock, reorgedSince ?? fromBlock)),
+    reorged(fromBlock) {
+      reorgedSince = Math.min(fromBlock, reorgedSince ?? fromBlock)
+      // The turn that runs now may wait for a claim that waits for an earlier one that is gone. What fails here is done
+      // again by the next turn.
+      void sender.recheck(fromBlock).catch(() => undefined)
+    },
     run,
   }
 }
