@@ -6,7 +6,6 @@ import { spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { stripVTControlCharacters } from 'node:util'
 
 interface Count {
@@ -15,8 +14,6 @@ interface Count {
   skipped: number
 }
 
-// The stories start hundreds of processes that compile the same sources.
-const compileCache = fileURLToPath(new URL('../node_modules/.cache/node-compile', import.meta.url))
 const deep = process.argv.includes('--deep')
 const startedAtMs = performance.now()
 const counts = [await runVitest(), await runForge()]
@@ -74,7 +71,7 @@ async function runForge(): Promise<Count> {
 }
 
 function run(command: string, args: string[], variables: Record<string, string>) {
-  const env = { NODE_COMPILE_CACHE: compileCache, ...process.env, ...variables }
+  const env = { ...process.env, ...variables }
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'], env })
   let output = ''
   child.stdout.on('data', (chunk: Buffer) => {

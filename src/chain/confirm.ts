@@ -25,6 +25,8 @@ export interface Confirmation {
   rebroadcast: (row: SignedRow) => Promise<void>
   /** How long it may be next in line without being mined. */
   patienceMs: number
+  /** How long its nonce must be seen used, without a receipt of its own showing up, before another one has it. */
+  takenAfterMs: number
   /** Called when it waited that long: gives the row with a copy that offers more, or as it was. */
   bump: (row: SignedRow) => Promise<SignedRow>
 }
@@ -32,12 +34,10 @@ export interface Confirmation {
 const firstPollMs = 25
 const lastPollMs = 1000
 const rebroadcastEveryMs = 10_000
-// Nodes behind one URL are not equally far: a nonce must be seen used for this long without a receipt showing up.
-const takenAfterMs = 5000
 
 /** Waits until the transaction is mined deep enough. Throws `chain_unavailable` at the deadline. */
 export async function watchConfirmation(wanted: Confirmation): Promise<Mined> {
-  const { deadlineAtMs, signal, rebroadcast, patienceMs, bump } = wanted
+  const { deadlineAtMs, signal, rebroadcast, patienceMs, takenAfterMs, bump } = wanted
   let { row } = wanted
   let lastFailure: unknown
   let broadcastAt = performance.now()

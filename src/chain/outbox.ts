@@ -76,12 +76,18 @@ export interface OutboxOptions {
   deadlineMs?: number
   /** How long a transaction may be next in line without being mined before it offers a higher fee, in milliseconds. */
   patienceMs?: number
+  /**
+   * How long a nonce must be seen used, without a receipt, before another transaction has it, in milliseconds: the
+   * nodes behind one URL are not equally far.
+   */
+  takenAfterMs?: number
   /** Ends every wait when aborted. */
   signal?: AbortSignal
 }
 
 export function openOutbox(options: OutboxOptions): Outbox {
-  const { rpc, store, key, chainId, now, log, deadlineMs = 60_000, patienceMs = 30_000, signal } = options
+  const { rpc, store, key, chainId, now, log, signal } = options
+  const { deadlineMs = 60_000, patienceMs = 30_000, takenAfterMs = 5000 } = options
   const address = addressOfKey(key)
   const broadcaster = openBroadcaster({ rpc, store, log })
   const reprice = openRepricer({ rpc, store, key, log })
@@ -143,6 +149,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
       deadlineAtMs,
       signal,
       patienceMs,
+      takenAfterMs,
       rebroadcast: (row) => inTurn(() => broadcaster.broadcast(row, { again: true })),
       bump: async (row) => {
         const bumped = await reprice(row)

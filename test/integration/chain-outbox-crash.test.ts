@@ -1,5 +1,3 @@
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { execa } from 'execa'
 import { Interface } from 'ethers'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -10,8 +8,6 @@ import { accounts, openTestChain, type TestChain } from '../fixtures/chain.ts'
 import type { OutboxChildTask } from '../fixtures/outbox-child.ts'
 import { openOutboxDatabase, openTempDir } from '../fixtures/outbox-store.ts'
 
-// Halves the time that a start takes; Node checks each entry against its source.
-const compileCache = join(tmpdir(), 'openseed-compile-cache')
 const parts = new AsyncDisposableStack()
 let chain: TestChain
 let dir: Awaited<ReturnType<typeof openTempDir>>
@@ -54,7 +50,7 @@ async function killAt(
   const { chainId } = chain.network
   const task: OutboxChildTask = { url: chain.url, chainId, path, key: accounts.gas.key, intents, ...more }
   const script = new URL('../fixtures/outbox-child.ts', import.meta.url).pathname
-  const env = { OPENSEED_CRASH_AT: crashAt, NODE_COMPILE_CACHE: compileCache }
+  const env = { OPENSEED_CRASH_AT: crashAt }
   const child = await execa(process.execPath, [script, JSON.stringify(task)], { reject: false, env })
   expect(child).toMatchObject({ signal: 'SIGKILL' })
 }
