@@ -3,6 +3,7 @@ import { readGas } from './gas.ts'
 import { measureDiscovery } from './discovery.ts'
 import { measureAdmission } from './micro/admission.ts'
 import { measureCurve } from './micro/curve.ts'
+import { measurePayment } from './micro/payment.ts'
 import { measureRegistry } from './micro/registry.ts'
 import { measureWriter } from './micro/writer.ts'
 import { readLedger } from './ledger.ts'
@@ -85,6 +86,7 @@ export async function measureAll({ quick, profile, note }: BenchOptions): Promis
   const micro = {
     curve: measureCurve(extent.microMs),
     admission: await measureAdmission(stage.folder, extent.microMs / 10),
+    payment: await measurePayment(stage.folder, extent.microMs / 10),
     writer: await measureWriter(stage.folder, extent.microMs),
     registry: await measureRegistry(extent.microMs, stage),
   }

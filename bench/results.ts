@@ -49,6 +49,8 @@ export interface Machine {
 export interface MicroResults {
   curve: { operation: string; nativeUs: number; pureUs: number }[]
   admission: { verifyCpuUs: number; concurrency: number; cpuUs: number; perSec: number }
+  /** The buyer's side: up to what may be sent, and from the receipt on. */
+  payment: { concurrency: number; openCpuUs: number; bookCpuUs: number; perSec: number }
   writer: { inFlight: number; opsPerSec: number; opsPerGroup: number }[]
   registry: RegistryResults
 }

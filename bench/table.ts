@@ -107,6 +107,20 @@ export function sectionsOf(results: BenchResults): Section[] {
       ),
     },
     {
+      title: "The buyer's payment",
+      table: layOut(
+        ['step', 'CPU µs', 'per second'],
+        [
+          [
+            `decide, sign, commit in groups, ${micro.payment.concurrency} at a time`,
+            number(micro.payment.openCpuUs),
+            number(micro.payment.perSec),
+          ],
+          ['afterwards check the receipt and book it', number(micro.payment.bookCpuUs), ''],
+        ],
+      ),
+    },
+    {
       title: 'Durable writes',
       table: layOut(
         ['in flight', 'writes/s', 'writes a group'],
