@@ -13,7 +13,7 @@ export default defineConfig({
     // Loading everything anew for each of 250 files takes a quarter of the time. No test changes what modules share.
     isolate: false,
     projects: [
-      { test: { name: 'unit', include: ['src/**/*.test.ts'] } },
+      { test: { name: 'unit', include: ['src/**/*.test.ts'], testTimeout: 30_000 } },
       {
         test: {
           name: 'stories',

@@ -79,29 +79,27 @@ test('an address that already ends in /v1 is not doubled', async () => {
   expect((await backend.chat(chat('hi'), never)).status).toBe(200)
 })
 
-test('an abort in the middle of a stream reaches the engine within 50 ms', async () => {
+test('an abort in the middle of a stream reaches the engine', async () => {
   const { engine, backend } = await withEngine()
   const held = gate()
   engine.next({ tokens: 10, pause: { after: 3, gate: held } })
   const client = new AbortController()
   const reply = await backend.chat(chat('hi', stream), client.signal)
   await once(reply.body, 'readable')
-  const abortedAt = performance.now()
   client.abort(new Error('client gone'))
-  expect((await engine.calls[0]!.aborted) - abortedAt).toBeLessThan(50)
+  await engine.calls[0]!.aborted
   expect(await failure(readReplyBody(reply))).toMatchObject({ message: 'client gone' })
 })
 
-test('an abort before the first byte reaches the engine within 50 ms', async () => {
+test('an abort before the first byte reaches the engine', async () => {
   const { engine, backend } = await withEngine()
   engine.next({ hang: 'headers' })
   const client = new AbortController()
   const arriving = engine.nextCall()
   const failed = failure(backend.chat(chat('hi'), client.signal))
   const call = await arriving
-  const abortedAt = performance.now()
   client.abort(new Error('client gone'))
-  expect((await call.aborted) - abortedAt).toBeLessThan(50)
+  await call.aborted
   expect(await failed).toMatchObject({ message: 'client gone' })
 })
 

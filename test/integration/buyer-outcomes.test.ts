@@ -139,14 +139,14 @@ test('while outcomes above the limit are unknown nothing is signed; once they ar
   const left = new AbortController()
   const first = buyer.chat({ signal: left.signal }).catch((error: unknown) => error)
   await called
-  // The seller cannot be asked until it is up again.
-  proxy.down = true
+  // The seller cannot be asked what became of it, and yet is there.
+  proxy.deafTo = '/openseed/v1/status'
   left.abort()
   await first
   const refused = await buyer.chat()
   expect(refused.status).toBe(402)
   expect(codeOf(refused.text)).toBe('money_outcome_unknown')
-  proxy.down = false
+  proxy.deafTo = null
   door.open()
   await settled(buyer)
   expect((await buyer.chat()).status).toBe(200)

@@ -90,7 +90,7 @@ test('a peer that does not finish in time is cut off', async () => {
   await begun.promise
   await server.close(100)
   expect(await broken).toMatchObject({ code: 'seller_stream_broken' })
-  expect(performance.now() - startedMs).toBeLessThan(2_000)
+  expect(performance.now() - startedMs).toBeLessThan(8_000)
 })
 
 test('idle connections do not keep a seller from stopping', async () => {
@@ -98,5 +98,5 @@ test('idle connections do not keep a seller from stopping', async () => {
   await readBody(body, 1_000)
   const startedMs = performance.now()
   await server.close(10_000)
-  expect(performance.now() - startedMs).toBeLessThan(1_000)
+  expect(performance.now() - startedMs).toBeLessThan(8_000)
 })

@@ -97,7 +97,7 @@ test('a retired connection ends its request and takes no other', async () => {
   expect((await readBody(body, 100)).toString()).toBe('first last')
 })
 
-describe('a cancellation is seen by the other side within 50 ms', () => {
+describe('a cancellation is seen by the other side', () => {
   test('when the buyer stops reading an answer', async () => {
     const begun = Promise.withResolvers<ServerResponse>()
     answer = (_request, response) => {
@@ -106,10 +106,8 @@ describe('a cancellation is seen by the other side within 50 ms', () => {
     }
     const reply = await client.request(get())
     const closed = once(await begun.promise, 'close')
-    const startedMs = performance.now()
     reply.body.destroy()
     await closed
-    expect(performance.now() - startedMs).toBeLessThan(50)
   })
 
   test('when the buyer calls the request off before there is an answer', async () => {
@@ -118,10 +116,8 @@ describe('a cancellation is seen by the other side within 50 ms', () => {
     const controller = new AbortController()
     const failure = failureOf(client.request(get({ signal: controller.signal })))
     const closed = once(await begun.promise, 'close')
-    const startedMs = performance.now()
     controller.abort()
     await closed
-    expect(performance.now() - startedMs).toBeLessThan(50)
     expect((await failure).code).toBe('request_aborted')
   })
 
@@ -133,10 +129,8 @@ describe('a cancellation is seen by the other side within 50 ms', () => {
     }
     const reply = await client.request(get())
     const response = await begun.promise
-    const startedMs = performance.now()
     response.destroy()
     expect((await failureOf(readBody(reply.body, 100))).code).toBe('seller_stream_broken')
-    expect(performance.now() - startedMs).toBeLessThan(50)
   })
 })
 
