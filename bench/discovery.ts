@@ -75,7 +75,7 @@ export async function measureDiscovery(folder: string, rounds: number): Promise<
   stack.defer(() => other.close(0))
   const buyer = await startDemoBuyer(world, wallets)
   stack.defer(() => buyer.close(0))
-  await ask(buyer)
+  await askDemo(buyer)
 
   const noticedMs: number[] = []
   const avoidedMs: number[] = []
@@ -105,20 +105,20 @@ async function measureSeller(
     await sleep(5)
   }
   const noticedMs = performance.now() - startedMs
-  if ((await ask(buyer)).seller !== node.url) throw new Error('the cheapest seller was not chosen')
+  if ((await askDemo(buyer)).seller !== node.url) throw new Error('the cheapest seller was not chosen')
   await node.abandon()
   const diedMs = performance.now()
   // The first of them finds out; none may fail, and those after it must not lose time over it.
-  const { seller: next } = await ask(buyer)
+  const { seller: next } = await askDemo(buyer)
   const avoidedMs = performance.now() - diedMs
   if (next === node.url) throw new Error('a dead seller answered')
   for (let count = 0; count < requestsAfter; count += 1) {
-    if ((await ask(buyer)).seller === node.url) throw new Error('a dead seller answered')
+    if ((await askDemo(buyer)).seller === node.url) throw new Error('a dead seller answered')
   }
   return { noticedMs, avoidedMs }
 }
 
-async function ask(buyer: BuyerNode): Promise<{ seller: string | null }> {
+export async function askDemo(buyer: BuyerNode): Promise<{ seller: string | null }> {
   const response = await fetch(`${buyer.url}/v1/chat/completions`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },

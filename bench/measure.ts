@@ -1,6 +1,7 @@
 import { describeMachine } from './machine.ts'
 import { readGas } from './gas.ts'
 import { measureDiscovery } from './discovery.ts'
+import { measureConnections } from './connections.ts'
 import { measureAdmission } from './micro/admission.ts'
 import { measureCurve } from './micro/curve.ts'
 import { measurePayment } from './micro/payment.ts'
@@ -82,6 +83,8 @@ export async function measureAll({ quick, profile, note }: BenchOptions): Promis
   const search = await measureSearch(stage.bundle, extent.starts)
   note('asking over libp2p')
   const peers = await measurePeers(extent)
+  note('connecting over relays')
+  const connections = await measureConnections(stage.folder, extent.sellers)
   note('measuring parts')
   const micro = {
     curve: measureCurve(extent.microMs),
@@ -105,6 +108,7 @@ export async function measureAll({ quick, profile, note }: BenchOptions): Promis
     search,
     discovery,
     peers,
+    connections,
     micro,
     gas,
   }

@@ -131,6 +131,16 @@ export interface PeerResults {
   many: { streams: number; events: number; tookMs: number; rssBeforeMiB: number; peakRssMiB: number }
 }
 
+export interface ConnectionResults {
+  rounds: number
+  /** From the start of a buyer with an empty home to the end of its first answer, over a relay, deposit included. */
+  firstPaidMs: Noticed
+  /** From when a relay is back until a seller has its place there again. */
+  relayBackMs: Noticed
+  /** From when a buyer leaves a stream over a relay until the seller sees it. */
+  cancelMs: Noticed
+}
+
 export interface BenchResults {
   startedAt: string
   quick: boolean
@@ -145,6 +155,7 @@ export interface BenchResults {
   search: SearchResults
   discovery: DiscoveryResults
   peers: PeerResults
+  connections: ConnectionResults
   micro: MicroResults
   gas: Record<string, number>
 }

@@ -18,7 +18,7 @@ const processes: readonly ProcessName[] = ['engine', 'proxy', 'seller', 'buyer']
 const cpuTitles = processes.map((name) => `CPU ${name}`)
 
 export function sectionsOf(results: BenchResults): Section[] {
-  const { cases, startUp, search, discovery, peers, micro, gas, peakRssMiB } = results
+  const { cases, startUp, search, discovery, peers, connections, micro, gas, peakRssMiB } = results
   return [
     { title: 'Plain completions', table: plainTable(cases.filter((one) => !isStream(one))) },
     { title: 'Streams', table: streamTable(cases.filter(isStream)) },
@@ -47,6 +47,17 @@ export function sectionsOf(results: BenchResults): Section[] {
         [
           noticed('a new one, from when it serves to when it can be bought from', discovery.newSellerMs),
           noticed('one that died, from then to the answer of another', discovery.deadSellerMs),
+        ],
+      ),
+    },
+    {
+      title: 'Over a relay',
+      table: layOut(
+        ['what', 'p50 ms', 'worst ms'],
+        [
+          noticed('the first paid answer of a buyer that begins, deposit included', connections.firstPaidMs),
+          noticed("a seller's place, from when its relay is back", connections.relayBackMs),
+          noticed('a buyer that leaves a stream, from then until the seller sees it', connections.cancelMs),
         ],
       ),
     },

@@ -45,8 +45,9 @@ export async function fund(rpc: Rpc, asset: Address, funded: readonly Funding[])
           },
         ]),
   ])
-  // The last call mines what is still pending, so that the funds are there on return, with a block time too.
-  await askAll(rpc, [...calls, { method: 'evm_mine' }])
+  // One by one: the calls of a batch run at once, and two transactions would be given the same nonce. The last one
+  // mines what is still pending, so that the funds are there on return, with a block time too.
+  for (const call of [...calls, { method: 'evm_mine', params: [] }]) await rpc.send(call.method, call.params)
 }
 
 type Places = Pick<NetworkTerms, 'escrow' | 'collector' | 'asset'>
