@@ -96,6 +96,7 @@ export async function measureAdmission(folder: string, batches: number): Promise
     exact: new ExactDesk({
       store,
       chain: { judge: notAsked, submit: notAsked, giveUp: notAsked },
+      refuseWork: () => null,
       signReceipt: (receipt) => signReceipt(digests, curve, sellerKey, receipt),
       now: systemClock,
       log: silentLog,

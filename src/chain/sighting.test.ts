@@ -30,6 +30,14 @@ test.for([
     why: 'they differ about its success',
     sightings: [mined(7, 9), mined(7, 9, { succeeded: false }), unseen()],
   },
+  {
+    why: 'they differ about what it did',
+    sightings: [
+      mined(7, 9),
+      mined(7, 9, { logs: [{ address: hash, topics: [hash], data: '0x' }] }),
+      unseen(),
+    ],
+  },
   { why: 'they see different copies', sightings: [mined(7, 9), mined(7, 9, { hash: hashOf(2) }), unseen()] },
 ])('is too young while $why', ({ sightings }) => {
   expect(judge(sightings)).toEqual({ kind: 'too-young' })

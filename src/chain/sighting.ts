@@ -36,6 +36,7 @@ export function judgeSightings(
         other.hash === hash &&
         other.succeeded === succeeded &&
         other.block === block &&
+        isSame(other.logs, receipt.logs) &&
         other.head - block + 1 >= confirmations,
     )
     if (backing.length >= needed) return { kind: 'mined', ...receipt }
@@ -43,6 +44,15 @@ export function judgeSightings(
   if (receipts.length > 0) return { kind: 'too-young' }
   if (sightings.filter(({ used }) => used > nonce).length >= needed) return { kind: 'nonce-used' }
   return { kind: 'unseen', isNext: sightings.some(({ used }) => used === nonce) }
+}
+
+// Who is paid, and how much, stands in the logs alone.
+function isSame(some: readonly TxLog[], others: readonly TxLog[]): boolean {
+  const textOf = ({ address, topics, data }: TxLog) => [address, ...topics, data].join().toLowerCase()
+  return (
+    some.length === others.length &&
+    some.every((log, index) => textOf(log) === textOf(others[index] as TxLog))
+  )
 }
 
 /** Asks one RPC. Throws what `Rpc` throws; `chain_unavailable` as well for an answer that makes no sense. */

@@ -1,4 +1,5 @@
 /** The in-process facilitator of exact payments: puts a payer's signed transfer on chain, at the sender's gas. */
+import { OpenSeedError } from '../base/errors.ts'
 import { exactErrors, type ExactError, type ExactPayload, type TransferAuthorization } from '../wire/exact.ts'
 import type { Address, Hex } from '../wire/hex.ts'
 import { tokenAbi } from './abi.ts'
@@ -6,6 +7,7 @@ import type { Call } from './calls.ts'
 import {
   authorizationState,
   hasCode,
+  openEscrow,
   toBigInt,
   tokenBalanceOf,
   toHead,
@@ -54,17 +56,23 @@ export async function judgeTransfer(
   return toSimulation(trial).ok ? null : exactErrors.simulationFailed
 }
 
-/** Sends the transfer and waits. Throws what `Outbox.send` throws: then the outcome is not known yet. */
+/**
+ * Sends the transfer and waits until as many RPCs as must agree show it; it counts at a depth of `confirmations`, by
+ * default the outbox's. Throws what `Outbox.send` throws, and `chain_unavailable` while the RPCs contradict each
+ * other: then the outcome is not known yet.
+ */
 export async function submitTransfer(
   escrow: Escrow,
   outbox: Outbox,
   payment: ExactPayload,
+  confirmations?: number,
 ): Promise<TransferOutcome> {
   const { authorization } = payment
   const { asset } = escrow.network
   const outcome = await outbox.send({
     key: transferKey(authorization),
     kind: 'exact',
+    ...(confirmations === undefined ? {} : { confirmations }),
     ...transferCall(asset, payment),
   })
   if (outcome.status === 'confirmed') {
@@ -83,8 +91,32 @@ export async function submitTransfer(
   }
 }
 
-/** How an authorization was spent; null when it was not. The payer may cancel it, or spend its nonce elsewhere. */
-export async function findSpent(escrow: Escrow, authorization: TransferAuthorization): Promise<Spent | null> {
+/**
+ * How an authorization was spent; null when it was not. The payer may cancel it, or spend its nonce elsewhere. Throws
+ * `chain_unavailable` when too few RPCs answer, or they do not agree whether it paid.
+ */
+export async function findSpent(
+  { rpc, network }: Escrow,
+  authorization: TransferAuthorization,
+): Promise<Spent | null> {
+  const told = await rpc.all((source) => spentAt(openEscrow(source, network), authorization))
+  const needed = rpc.needed(told.length)
+  for (const one of told) {
+    if (one?.kind !== 'paid') continue
+    const alike = told.filter((other) => other?.kind === 'paid' && other.txHash === one.txHash)
+    if (alike.length >= needed) return one
+  }
+  if (told.filter((one) => one?.kind !== 'paid').length < needed) {
+    throw new OpenSeedError('chain_unavailable', {
+      message: 'The RPCs do not agree whether an authorization paid; its outcome is not known yet.',
+      hint: 'It is looked up again. Check rpc_urls where this goes on.',
+    })
+  }
+  return told.some((one) => one?.kind === 'elsewhere') ? { kind: 'elsewhere' } : null
+}
+
+/** As one RPC tells it. */
+async function spentAt(escrow: Escrow, authorization: TransferAuthorization): Promise<Spent | null> {
   const { asset } = escrow.network
   const { from, nonce } = authorization
   if (!(await escrow.authorizationUsed(from, nonce))) return null

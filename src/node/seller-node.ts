@@ -44,6 +44,7 @@ import {
   openSellerHeads,
   openSellerSettler,
   openWorkRefusal,
+  refuseStale,
   type SettleTerms,
 } from './seller-settlement.ts'
 import { openSellerTowers } from './seller-towers.ts'
@@ -160,7 +161,8 @@ export async function startSellerNode(options: SellerNodeOptions): Promise<Selle
 
   const exact = new ExactDesk({
     store,
-    chain: openExactChain(escrow, outbox, outboxStore),
+    chain: openExactChain(escrow, outbox, outboxStore, depositConfirmations),
+    refuseWork: () => refuseStale(heads),
     signReceipt: (receipt) => signReceipt(digests, curve, key, receipt),
     now,
     log,

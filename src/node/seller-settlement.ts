@@ -61,11 +61,17 @@ export function openSellerSettler(
   })
 }
 
+/** Why no new work may be taken now, whatever pays for it, or null. */
+export function refuseStale(heads: Heads): OpenSeedError | null {
+  const verdict = heads.judge()
+  return verdict.kind === 'stale' ? staleHead(verdict) : null
+}
+
 /** Why no new work may be taken on a channel now, or null. A pending withdrawal is the ledger's to refuse. */
 export function openWorkRefusal(heads: Heads, settler: Settler): (channelId: Hex) => OpenSeedError | null {
   return (channelId) => {
-    const verdict = heads.judge()
-    if (verdict.kind === 'stale') return staleHead(verdict)
+    const stale = refuseStale(heads)
+    if (stale !== null) return stale
     if (!settler.isStuck(channelId)) return null
     return new OpenSeedError('settlement_overdue', {
       message: 'This seller could not claim earlier charges on the chain for too long.',

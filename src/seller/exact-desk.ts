@@ -32,13 +32,18 @@ export interface ExactChain {
   judge: (payload: ExactPayload, isSigned: boolean) => Promise<ExactError | null>
   /** Sends and waits; the same authorization is one transaction. Throws when the outcome is not known. */
   submit: (payload: ExactPayload) => Promise<Exclude<ExactOutcome, { kind: 'pending' }>>
-  /** true when no transaction of it was signed, and from now on none will be */
+  /**
+   * true when no transaction of it was signed, from now on none will be, and nobody else's has paid. Throws
+   * `chain_unavailable` while that is not known.
+   */
   giveUp: (payload: ExactPayload) => Promise<boolean>
 }
 
 export interface ExactParts {
   store: SellerStore
   chain: ExactChain
+  /** why no new work may be taken now, or null */
+  refuseWork: () => OpenSeedError | null
   signReceipt: (receipt: Receipt) => SignedReceipt
   now: Clock
   log: Log
@@ -87,9 +92,12 @@ export class ExactDesk {
     return () => void this.#held.delete(key)
   }
 
-  /** Judges a held authorization on the chain. Throws `rate_limit_exceeded`, `request_conflict`, `chain_…`. */
+  /**
+   * Judges a held authorization on the chain. Throws `rate_limit_exceeded`, `request_conflict`, `chain_…`; what
+   * `refuseWork` says for an authorization that is new.
+   */
   async judge(order: ExactOrder): Promise<ExactAdmission> {
-    const { store, chain } = this.#parts
+    const { store, chain, refuseWork } = this.#parts
     // Anyone can sign for an empty wallet, and each look costs a call to the RPC.
     if (this.#judging >= mostJudged)
       throw new OpenSeedError('rate_limit_exceeded', { message: 'Too many payments are being checked.' })
@@ -100,6 +108,8 @@ export class ExactDesk {
         const isSame = row.bodyHash === order.bodyHash
         return isSame ? { kind: 'known', row } : { kind: 'refuse', reason: exactErrors.nonceAlreadyUsed }
       }
+      const refusal = refuseWork()
+      if (refusal !== null) throw refusal
       const reason = await chain.judge(order.payload, order.isSigned)
       return reason === null ? { kind: 'reserved' } : { kind: 'refuse', reason }
     } finally {
@@ -199,7 +209,7 @@ export class ExactDesk {
     const count = await store.run('exactAbandon', { closedAtMs: now() })
     if (count > 0) log.warn({ count }, 'requests paid by exact were interrupted; nothing was taken for them')
     for (const row of await this.#list('settling')) {
-      if (await chain.giveUp(payloadOf(row)))
+      if (await chain.giveUp(payloadOf(row)).catch(() => false))
         await store.run('exactMove', {
           ...keyOf(row),
           state: 'failed',

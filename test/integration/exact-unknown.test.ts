@@ -35,7 +35,8 @@ async function openDesk(folder: string) {
   const outbox = chain.outbox(outboxStore, { deadlineMs: 200 })
   const desk = new ExactDesk({
     store,
-    chain: openExactChain(chain.escrow, outbox, outboxStore),
+    chain: openExactChain(chain.escrow, outbox, outboxStore, 1),
+    refuseWork: () => null,
     signReceipt: (receipt) => signReceipt(chain.digests, curve, accounts.receiverAuthorizer.key, receipt),
     now: systemClock,
     log: silentLog,
