@@ -22,12 +22,14 @@ export function addReceipts(program: Command, open: OpenContext): void {
   receipts.description('Receipts: signed statements of what was delivered and charged.')
   const list = receipts
     .command('list', { isDefault: true })
-    .description(`the newest receipts of this home; ${listedAtMost} without --limit`)
+    .description(
+      `the newest receipts and single transfers of this home; ${listedAtMost} of each without --limit`,
+    )
   addFilters(list).action((given: FilterOptions) => listAll(open(), given))
   receipts
     .command('show')
-    .description('one receipt with its request and its offer')
-    .argument('<request>', 'the request id, or its first digits')
+    .description('one receipt with its request and its offer, or one single transfer')
+    .argument('<request>', 'the request id or the nonce of a transfer, or the first digits')
     .action((id: string) => showOne(open(), id))
   receipts
     .command('verify')
@@ -61,17 +63,22 @@ function addFilters(command: Command): Command {
     .option('--model <model>', 'the name of the model')
     .option('--since <when>', 'from then on: 2026-01-31, a full time, or 24h, 7d, 4w back')
     .option('--until <when>', 'before then')
-    .option('--limit <number>', 'so many of the newest')
+    .option('--limit <number>', 'so many of the newest of each kind')
 }
 
 async function listAll(context: Context, given: FilterOptions): Promise<void> {
   const config = await context.loadConfig()
   const { listReceipts } = await import('../node/receipts-tools.ts')
+  const { listTransfers } = await import('../node/transfer-tools.ts')
+  const { transferTable } = await import('./receipts-transfers.ts')
   const query = queryOf(given)
-  const receipts = listReceipts(config, { ...query, limit: query.limit ?? listedAtMost })
-  context.print.answer({ receipts }, () =>
-    receipts.length === 0 ? 'No receipts.' : receiptTable(context.print, receipts),
-  )
+  const most = { ...query, limit: query.limit ?? listedAtMost }
+  const receipts = listReceipts(config, most)
+  const transfers = await listTransfers(config, most)
+  context.print.answer({ receipts, transfers }, () => {
+    const text = receipts.length === 0 ? 'No receipts.' : receiptTable(context.print, receipts)
+    return transfers.length === 0 ? text : `${text}\n\n${transferTable(context.print, transfers)}`
+  })
 }
 
 function receiptTable(print: Print, receipts: readonly ReceiptView[]): string {
@@ -105,7 +112,13 @@ function receiptTable(print: Print, receipts: readonly ReceiptView[]): string {
 
 async function showOne(context: Context, id: string): Promise<void> {
   const config = await context.loadConfig()
-  const { showReceipt } = await import('../node/receipts-tools.ts')
+  const { findTransfer } = await import('../node/transfer-tools.ts')
+  const { hasReceipt, showReceipt } = await import('../node/receipts-tools.ts')
+  const transfer = hasReceipt(config, id) ? null : await findTransfer(config, id)
+  if (transfer !== null) {
+    const { transferText } = await import('./receipts-transfers.ts')
+    return context.print.answer({ transfer }, () => transferText(context.print, transfer))
+  }
   const { judgeEvidence } = await import('../wire/judge-evidence.ts')
   const { encodeEvidence } = await import('../wire/evidence.ts')
   const { curve } = await import('../wire/curve.ts')
@@ -152,17 +165,22 @@ function pricesOf(
 async function exportAll(context: Context, given: FilterOptions & { format: 'json' | 'csv' }): Promise<void> {
   const config = await context.loadConfig()
   const { collectEvidence, listReceipts } = await import('../node/receipts-tools.ts')
+  const { listTransfers } = await import('../node/transfer-tools.ts')
   const query = queryOf(given)
   if (given.format === 'csv') {
     const { receiptsCsv } = await import('./receipts-csv.ts')
-    const csv = receiptsCsv(listReceipts(config, query).toReversed())
+    const transfers = (await listTransfers(config, query)).toReversed()
+    const csv = receiptsCsv(listReceipts(config, query).toReversed(), transfers)
     context.print.answer({ csv }, () => csv)
     return
   }
   const { encodeEvidence } = await import('../wire/evidence.ts')
-  const evidence = encodeEvidence(collectEvidence(config, query))
-  context.print.answer(evidence, () => JSON.stringify(evidence, null, 2))
+  const transfers = (await listTransfers(config, query)).toReversed()
+  const evidence = { ...encodeEvidence(collectEvidence(config, query)), transfers }
+  context.print.answer(evidence, () => JSON.stringify(evidence, withAmounts, 2))
 }
+
+const withAmounts = (_key: string, part: unknown) => (typeof part === 'bigint' ? part.toString() : part)
 
 async function listSellers(context: Context): Promise<void> {
   const config = await context.loadConfig()

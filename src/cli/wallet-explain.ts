@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import type { ExplainedChannel, WalletExplained } from '../node/wallet-explain.ts'
+import type { ExplainedChannel, ExplainedTransfer, WalletExplained } from '../node/wallet-explain.ts'
 import type { Context, OpenContext } from './context.ts'
 import { addSettingOptions, flagValuesOf, rpcOption } from './setting-options.ts'
 
@@ -24,7 +24,7 @@ async function explainAll(context: Context, given: Record<string, unknown>): Pro
 type Format = (amount: bigint) => string
 
 function textOf(explained: WalletExplained, usd: Format, nowMs: number, { print }: Context): string {
-  const { address, usdc, depositing, paying, channels, totals } = explained
+  const { address, usdc, depositing, paying, channels, transfers, totals } = explained
   const rows: [string, string, string][] = []
   const add = (what: string, amount: bigint, when: string) => {
     if (amount > 0n) rows.push([what, usd(amount), when])
@@ -32,7 +32,7 @@ function textOf(explained: WalletExplained, usd: Format, nowMs: number, { print 
   if (usdc === null) rows.push(['wallet', 'unknown', 'when an RPC answers'])
   else rows.push(['wallet', usd(usdc - depositing - paying), 'now'])
   add('deposits on their way', depositing, depositText(channels))
-  add('payments with an unknown outcome', paying, 'when the chain tells')
+  add('single transfers without an outcome', paying, transfersText(transfers))
   for (const channel of channels) {
     const name = `${channel.id.slice(0, 12)} ${channel.counterparty}`
     add(`${name}: free`, channel.free, freeText(channel))
@@ -62,6 +62,7 @@ function textOf(explained: WalletExplained, usd: Format, nowMs: number, { print 
     ...(exposure > 0n
       ? [`Signed and not charged yet: ${usd(exposure)}, the most that sellers could still claim.`]
       : []),
+    ...transfers.map(transferText(usd)),
     gasText(explained.wei),
   ].join('\n')
 }
@@ -84,9 +85,18 @@ function unlockText({ unlocksAtSec }: ExplainedChannel): string {
 }
 
 function depositText(channels: readonly ExplainedChannel[]): string {
-  const last = Math.max(...channels.map(({ deposit }) => deposit?.untilSec ?? 0))
+  const last = Math.max(0, ...channels.map(({ deposit }) => deposit?.untilSec ?? 0))
   return `in its channel, or back by ${timeText(last)}`
 }
+
+function transfersText(transfers: readonly ExplainedTransfer[]): string {
+  return `taken, or back by ${timeText(Math.max(0, ...transfers.map(({ unlocksAtSec }) => unlocksAtSec)))}`
+}
+
+const transferText =
+  (usd: Format) =>
+  ({ nonce, counterparty, amount, unlocksAtSec }: ExplainedTransfer): string =>
+    `Transfer ${nonce.slice(0, 12)} of ${usd(amount)} to ${counterparty}: taken, or free again after ${timeText(unlocksAtSec)}.`
 
 function gasText(wei: bigint | null): string {
   if (wei === null) return 'Gas: unknown.'

@@ -74,6 +74,10 @@ export function collectEvidence(config: Config, query: ReceiptQuery): Evidence {
   return evidenceOf(config, found.toReversed(), readOffers(config, found))
 }
 
+/** Whether any receipt has this request id, or these first digits of one. */
+export const hasReceipt = (config: Config, id: string): boolean =>
+  findReceipts(config, everything).some(({ row }) => matches(row.id, id))
+
 /** By a request id or the first digits of one. Throws `invalid_request`. */
 export function showReceipt(config: Config, id: string): ReceiptDetail {
   const found = findReceipts(config, everything).filter(({ row }) => matches(row.id, id))

@@ -35,6 +35,16 @@ export interface ExplainedChannel extends ChannelParts {
   deposit: { amount: Usdc; untilSec: number; arrived: boolean } | null
 }
 
+/** Signed for one request, outcome unknown: still in the wallet, until it is taken or can be taken no more. */
+export interface ExplainedTransfer {
+  nonce: Hex
+  counterparty: string
+  payTo: string
+  amount: Usdc
+  /** free again then, if it was not used */
+  unlocksAtSec: number
+}
+
 export interface WalletExplained {
   address: string
   /** `chain`: all of one block. `memory`: as the chain was last seen, corrected by what the database knows since. */
@@ -49,6 +59,8 @@ export interface WalletExplained {
   paying: Usdc
   wei: bigint | null
   channels: ExplainedChannel[]
+  /** what `paying` consists of */
+  transfers: ExplainedTransfer[]
   totals: WalletTotals | null
 }
 
@@ -75,7 +87,7 @@ interface Books {
   rows: Row[]
   transfers: Transfer[]
 }
-type Transfer = Pick<BuyerExactRow, 'nonce' | 'amount' | 'validBeforeSec'>
+type Transfer = Pick<BuyerExactRow, 'nonce' | 'sellerUrl' | 'payTo' | 'amount' | 'validBeforeSec'>
 type Row = Omit<BuyerChannelRow, 'deposit'> & { deposit: PendingDeposit | null }
 type Running = ReadonlyMap<string, Usdc>
 type ChainFacts = NonNullable<Awaited<ReturnType<typeof readChain>>>
@@ -136,16 +148,31 @@ function walletParts(
   channels: readonly ExplainedChannel[],
   transfers: readonly Transfer[],
   chainSec: number,
-): Pick<WalletExplained, 'usdc' | 'depositing' | 'paying' | 'totals'> {
+): Pick<WalletExplained, 'usdc' | 'depositing' | 'paying' | 'transfers' | 'totals'> {
   const deposits = channels.flatMap(({ deposit }) => (deposit === null || deposit.arrived ? [] : [deposit]))
-  const mayTake = (promises: readonly { amount: Usdc; untilSec: number }[]) =>
-    promises.reduce((sum, { amount, untilSec }) => (untilSec < chainSec ? sum : sum + amount), 0n)
-  const paid = transfers.map(({ amount, validBeforeSec }) => ({ amount, untilSec: validBeforeSec }))
-  const depositing = usdc === null ? mayTake(deposits) : min(mayTake(deposits), usdc)
-  const paying = usdc === null ? mayTake(paid) : min(mayTake(paid), usdc - depositing)
+  const mayTake = (promises: readonly { amount: Usdc }[]) =>
+    promises.reduce((sum, { amount }) => sum + amount, 0n)
+  const alive = deposits.filter(({ untilSec }) => untilSec >= chainSec)
+  const open = transfers.map(explainTransfer).filter(({ unlocksAtSec }) => unlocksAtSec >= chainSec)
+  const depositing = usdc === null ? mayTake(alive) : min(mayTake(alive), usdc)
+  const paying = usdc === null ? mayTake(open) : min(mayTake(open), usdc - depositing)
   const wallet = usdc === null ? null : { usdc, promised: depositing + paying }
-  return { usdc, depositing, paying, totals: sumUp(wallet, channels) }
+  return { usdc, depositing, paying, transfers: open, totals: sumUp(wallet, channels) }
 }
+
+const explainTransfer = ({
+  nonce,
+  sellerUrl,
+  payTo,
+  amount,
+  validBeforeSec,
+}: Transfer): ExplainedTransfer => ({
+  nonce,
+  counterparty: sellerUrl,
+  payTo: checksummed(payTo),
+  amount,
+  unlocksAtSec: validBeforeSec,
+})
 
 function explainChannel(
   row: Row,

@@ -126,5 +126,21 @@ export function exactInState(
     .map((record) => fromColumns(columns, record))
 }
 
+/** A payment with the model that its offer names. */
+export type SellerExactListed = SellerExactRow & { model: string | null }
+
+const listedColumns: Columns<SellerExactListed> = { ...columns, model: 'text' }
+
+/** The newest first. */
+export function exactList(db: Db): SellerExactListed[] {
+  return sql(
+    db,
+    `SELECT e.*, o.json ->> '$.details.model' AS model
+     FROM exactPayments e LEFT JOIN offers o ON o.hash = e.offerHash ORDER BY e.rowid DESC`,
+  )
+    .all()
+    .map((record) => fromColumns(listedColumns, record))
+}
+
 export const sellerExactWrites = { exactReserve, exactMove, exactAbandon }
-export const sellerExactReads = { exactFind, exactInState }
+export const sellerExactReads = { exactFind, exactInState, exactList }
