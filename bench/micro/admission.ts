@@ -11,6 +11,7 @@ import { passGate, type GateParts, type PaidCall } from '../../src/seller/gate.t
 import { OfferBook } from '../../src/seller/offer-book.ts'
 import { requirements } from '../../src/seller/payment-terms.ts'
 import { decodePayment, verifyPayment } from '../../src/seller/payment.ts'
+import { ReplyCache } from '../../src/seller/reply-cache.ts'
 import { Slots } from '../../src/seller/slots.ts'
 import { openWriter } from '../../src/store/writer.ts'
 import { encodeBatchPayload } from '../../src/wire/batch-settlement.ts'
@@ -101,6 +102,7 @@ export async function measureAdmission(folder: string, batches: number): Promise
       now: systemClock,
       log: silentLog,
     }),
+    replies: new ReplyCache(),
     randomId: () => channelId,
     now: systemClock,
   }

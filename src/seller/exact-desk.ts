@@ -63,6 +63,8 @@ export interface ExactOrder {
 export type ExactAdmission =
   | { kind: 'reserved' }
   | { kind: 'refuse'; reason: ExactError }
+  /** the money was taken and no answer is known to have left: it is served now, and nothing more is taken */
+  | { kind: 'owed'; row: SellerExactRow; txHash: Hex }
   /** it was used here before, for these same bytes */
   | { kind: 'known'; row: SellerExactRow }
 
@@ -105,6 +107,7 @@ export class ExactDesk {
     try {
       const row = await store.read('exactFind', keyOf(order.payload.authorization))
       if (row !== null && row.state !== 'released') {
+        if (row.txHash !== null && isOwed(row, order)) return { kind: 'owed', row, txHash: row.txHash }
         const isSame = row.bodyHash === order.bodyHash
         return isSame ? { kind: 'known', row } : { kind: 'refuse', reason: exactErrors.nonceAlreadyUsed }
       }
@@ -117,6 +120,12 @@ export class ExactDesk {
     }
   }
 
+  /** Whether this very payment was taken for this body without an answer that is known to have left. */
+  async isOwed(asked: Pick<ExactOrder, 'payload' | 'bodyHash'>): Promise<boolean> {
+    const row = await this.#parts.store.read('exactFind', keyOf(asked.payload.authorization))
+    return row !== null && isOwed(row, asked)
+  }
+
   /** Reserves it on disk; only then the engine may hear of the request. Throws `request_conflict`, `store_…`. */
   async reserve(order: ExactOrder): Promise<void> {
     const { payload, paymentId, amount, bodyHash, offerHash, streamed } = order
@@ -127,7 +136,7 @@ export class ExactDesk {
       bodyHash,
       offerHash,
       streamed,
-      payment: JSON.stringify(encodeExactPayload(payload)),
+      payment: textOf(payload),
       openedAtMs: this.#parts.now(),
       state: 'open',
       txHash: null,
@@ -219,7 +228,10 @@ export class ExactDesk {
     }
     for (const { payer, nonce, amount, txHash, receipt } of await this.#list('settled')) {
       if (receipt !== null) continue
-      log.warn({ payer, nonce, amount, txHash }, 'this payment was taken, and its request perhaps not served')
+      log.warn(
+        { payer, nonce, amount, txHash },
+        'this payment was taken, and its request perhaps not served; sent again, it is',
+      )
     }
   }
 
@@ -282,6 +294,13 @@ export class ExactDesk {
   }
 }
 
+function isOwed(
+  row: SellerExactRow,
+  { payload, bodyHash }: Pick<ExactOrder, 'payload' | 'bodyHash'>,
+): boolean {
+  return row.state === 'settled' && row.bodyHash === bodyHash && row.payment === textOf(payload)
+}
+
 /** What stands for a channel in the receipt of an exact payment: the payer's address as a word. */
 export const payerWord = (payer: Address): Hex => `0x${payer.slice(2).padStart(64, '0')}`
 
@@ -289,5 +308,6 @@ const keyOf = (at: { from: Address; nonce: Hex } | SellerExactKey): SellerExactK
   payer: 'from' in at ? at.from : at.payer,
   nonce: at.nonce,
 })
+const textOf = (payload: ExactPayload): string => JSON.stringify(encodeExactPayload(payload))
 const payloadOf = ({ payment }: SellerExactRow): ExactPayload => parseExactPayload(JSON.parse(payment))
 const nameOf = ({ payer, nonce }: SellerExactKey): string => `${payer}:${nonce}`

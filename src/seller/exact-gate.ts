@@ -4,15 +4,19 @@ import { OpenSeedError } from '../base/errors.ts'
 import type { SellerExactRow } from '../store/seller-exact-operations.ts'
 import type { Ceiling } from '../wire/ceiling.ts'
 import { exactErrors } from '../wire/exact.ts'
+import type { Hex } from '../wire/hex.ts'
 import { keccak256 } from '../wire/keccak.ts'
+import { parseSignedReceipt } from '../wire/receipt.ts'
 import type { ExactDesk, ExactOrder } from './exact-desk.ts'
 import { verifyExact } from './exact-payment.ts'
 import type { Listing } from './offer-book.ts'
 import { paymentIdentifier, type DecodedPayment, type PaymentParts } from './payment.ts'
+import type { ReplyCache } from './reply-cache.ts'
 import type { Slots } from './slots.ts'
 
 export interface ExactGateParts extends PaymentParts {
   exact: ExactDesk
+  replies: Pick<ReplyCache, 'find'>
   slots: Slots
   now: Clock
 }
@@ -22,6 +26,8 @@ export interface ExactAdmitted {
   order: ExactOrder
   listing: Listing
   ceiling: Ceiling
+  /** the transaction that paid for it in an earlier attempt, which was not served; null: it is to be paid */
+  paidBy: Hex | null
   /** gives the slot and the authorization free */
   release: () => void
 }
@@ -41,15 +47,19 @@ export async function admitExact<Demanded>(
   demand: (error: string) => Demanded,
 ): Promise<ExactAdmitted | ExactRepeated | Demanded> {
   const nowSec = Math.floor(parts.now() / 1000)
+  const bodyHash = keccak256(body)
   const reading = verifyExact(parts, outer, payload, asked.ceiling.amount, nowSec)
-  if (reading.kind === 'refuse') return demand(reading.reason)
-  const { amount, isSigned } = reading
+  // What was paid is owed, although prices change and authorizations end.
+  if (reading.kind === 'refuse' && !(await parts.exact.isOwed({ payload, bodyHash })))
+    return demand(reading.reason)
+  const { amount, isSigned } =
+    reading.kind === 'payment' ? reading : { amount: payload.authorization.value, isSigned: true }
   const order: ExactOrder = {
     payload,
     isSigned,
     amount,
     paymentId: paymentIdentifier(outer),
-    bodyHash: keccak256(body),
+    bodyHash,
     offerHash: asked.listing.signed.hash,
     streamed: chat.stream,
   }
@@ -58,14 +68,15 @@ export async function admitExact<Demanded>(
   let leaveSlot = (): void => undefined
   try {
     const verdict = await parts.exact.judge(order)
-    if (verdict.kind === 'reserved') {
+    const isNew = verdict.kind === 'reserved'
+    if (isNew || (verdict.kind === 'owed' && !isKept(verdict.row, parts))) {
       leaveSlot = parts.slots.take()
-      await parts.exact.reserve(order)
+      if (isNew) await parts.exact.reserve(order)
       const release = (): void => {
         leaveSlot()
         letGo()
       }
-      return { kind: 'exact', order, ...asked, release }
+      return { kind: 'exact', order, ...asked, paidBy: isNew ? null : verdict.txHash, release }
     }
     letGo()
     return verdict.kind === 'refuse' ? demand(verdict.reason) : repeated(verdict.row, demand)
@@ -74,6 +85,12 @@ export async function admitExact<Demanded>(
     letGo()
     throw error
   }
+}
+
+/** Its reply is still there: nobody has to work for it again. */
+function isKept({ receipt, streamed }: SellerExactRow, { replies }: ExactGateParts): boolean {
+  if (receipt === null || streamed) return false
+  return replies.find(parseSignedReceipt(JSON.parse(receipt))) !== undefined
 }
 
 function repeated<Demanded>(

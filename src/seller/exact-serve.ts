@@ -33,7 +33,7 @@ export async function serveExact(
   const { body, usage } = await readPlain(call, serving, engine, parts, signal)
   const { exact, replies } = parts
   const receipt = exact.sign(serving.order, delivered(keccak256(body), usage))
-  const outcome = await exact.settle(serving.order, receipt)
+  const outcome = await settleOnce(serving, receipt, parts)
   if (outcome.kind !== 'refused') replies.keep(receipt, body)
   if (outcome.kind !== 'settled') return sendUnsettled(outcome, serving.order, response, parts)
   // The row says that it is paid until the last byte is out: a crash before is a debt that can be seen.
@@ -64,8 +64,10 @@ async function streamExact(
       mayBegin: () => meter.done || meter.leastUsage().outputTokens > 0,
       async begin() {
         // The engine goes on meanwhile: what it says waits in the connection to it.
-        settlement = await parts.exact.settle(order, null)
+        settlement = await settleOnce(serving, null, parts)
         if (settlement.kind !== 'settled') throw unpaid
+        // Who left meanwhile has got nothing: its answer stays owed.
+        signal.throwIfAborted()
         response.writeHead(200, {
           ...streamHeaders(serving),
           ...settledHeader(order, settlement.txHash, null, parts),
@@ -83,6 +85,7 @@ async function streamExact(
     throw asOpenSeedError(signal.aborted ? signal.reason : (broken ?? meter.failure))
   }
   if (settled.kind !== 'settled') return sendUnsettled(settled, order, response, parts)
+  if (!response.headersSent) throw asOpenSeedError(broken ?? signal.reason)
   if (broken !== null && !signal.aborted) await write(Buffer.from(errorEvent(asOpenSeedError(broken))))
   const receipt = parts.exact.sign(order, delivered(hash.digest(), meter.usage()))
   const how = signal.aborted ? 'client_left' : meter.done ? 'complete' : 'engine_broke'
@@ -91,6 +94,14 @@ async function streamExact(
   const { [paymentResponseHeader]: header = null } = settledHeader(order, settled.txHash, receipt, parts)
   endStream(call, response, meter, header)
   crashPoint('seller.answered')
+}
+
+async function settleOnce(
+  { order, paidBy }: ExactAdmitted,
+  receipt: SignedReceipt | null,
+  { exact }: ServeParts,
+): Promise<ExactOutcome> {
+  return paidBy === null ? exact.settle(order, receipt) : { kind: 'settled', txHash: paidBy }
 }
 
 const unpaid = new OpenSeedError('payment_refused', { message: 'The payment could not be settled.' })

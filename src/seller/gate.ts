@@ -30,6 +30,7 @@ import { isFree, type Listing, type OfferBook } from './offer-book.ts'
 import { admitExact, type ExactAdmitted, type ExactRepeated } from './exact-gate.ts'
 import { paymentRequired, type Asked } from './payment-terms.ts'
 import { decodePayment, namedOffer, verifyPayment, type Payment, type PaymentParts } from './payment.ts'
+import type { ReplyCache } from './reply-cache.ts'
 import type { Slots } from './slots.ts'
 
 export interface GateParts extends PaymentParts {
@@ -41,6 +42,7 @@ export interface GateParts extends PaymentParts {
   /** why no new work may be taken on the channel now, or null */
   refuseWork: (channelId: Hex) => OpenSeedError | null
   exact: ExactDesk
+  replies: Pick<ReplyCache, 'find'>
   randomId: () => Hex
   now: Clock
 }

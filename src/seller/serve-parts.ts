@@ -38,7 +38,11 @@ export const delivered = (responseHash: Delivered['responseHash'], usage: Usage)
 /** The engine gave nothing: the row closes at 0, if not now then as soon as the disk takes it. */
 export async function closeAtNothing(serving: Serving, parts: ServeParts): Promise<void> {
   if (serving.kind === 'free') return
-  if (serving.kind === 'exact') return parts.exact.release(serving.order, 'not_served')
+  if (serving.kind === 'exact') {
+    // What is paid stays owed.
+    if (serving.paidBy === null) await parts.exact.release(serving.order, 'not_served')
+    return
+  }
   const { entry, id } = serving
   await parts.book.finish(entry, id, 0n, nothingDelivered).catch((error: unknown) => {
     parts.log.error({ error, request: id }, 'a request without an answer could not be closed yet')
