@@ -6,9 +6,12 @@ import type { Route } from './route.ts'
 
 /**
  * Failures that are the seller's, or between us and it: another seller may do better. Nothing was charged, or it is
- * unknown and counted at its full ceiling until it is known. All else is about the request or our own means.
+ * unknown and counted at its full ceiling until it is known. Where our own view of the chain keeps a deposit from being
+ * signed, one that holds a deposit needs none. All else is about the request or our own means.
  */
 const anotherMayDoBetter: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'chain_mismatch',
+  'chain_stale',
   'chain_unavailable',
   'channel_underfunded',
   'charge_refused',

@@ -12,6 +12,7 @@ import { checksummed, type Hex } from '../wire/hex.ts'
 import { overDeposit, type BuyerCaps } from './caps.ts'
 import type { Channel } from './channel.ts'
 import type { ChannelBook } from './channel-book.ts'
+import type { DepositGuard } from './deposit-guard.ts'
 import { signDeposit, type PendingDeposit } from './pending-deposit.ts'
 import type { Spending } from './spending.ts'
 
@@ -19,6 +20,7 @@ export interface FundingParts {
   book: ChannelBook
   spending: Spending
   escrow: Escrow
+  guardDeposit: DepositGuard
   digests: Digests
   curve: Curve
   payerKey: Hex
@@ -49,14 +51,13 @@ export async function prepareDeposit(
   { missing, ceiling, minDeposit }: Shortage,
   parts: FundingParts,
 ): Promise<PendingDeposit> {
-  const { escrow, now, randomWord } = parts
+  const { escrow, guardDeposit, now, randomWord } = parts
   const least = max(minDeposit, missing)
   const { room, cap } = depositRoom(channel, parts)
   if (room < least) throw overDeposit(least, room, cap)
   const { payer } = channel.config
-  const [wallet, head] = await Promise.all([escrow.tokenBalance(payer), escrow.head()])
+  const [wallet] = await Promise.all([escrow.tokenBalance(payer), guardDeposit()])
   const nowSec = Math.floor(now() / 1000)
-  if (head.timestampSec > nowSec + clockToleranceSec) throw clockBehind(head.timestampSec - nowSec)
   if (wallet < least) throw walletEmpty(channel, wallet, least)
   const amount = min(max(least, missing + requestsPerDeposit * ceiling), min(room, wallet))
   const signer = { ...parts, network: escrow.network }
@@ -141,13 +142,6 @@ function walletEmpty(channel: Channel, wallet: Usdc, needed: Usdc): OpenSeedErro
     message: `The wallet ${address} holds ${formatUsd(wallet)} in USDC; a deposit of ${formatUsd(needed)} is needed.`,
     hint: `Send USDC to ${address}.`,
     details: { address, wallet: wallet.toString(), needed: needed.toString() },
-  })
-}
-
-function clockBehind(seconds: number): OpenSeedError {
-  return new OpenSeedError('clock_skewed', {
-    message: `This machine's clock is ${seconds} s behind the chain.`,
-    hint: 'Set the clock; payments are signed with times.',
   })
 }
 

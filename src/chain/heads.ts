@@ -1,7 +1,7 @@
 /** Whether the newest block that the RPCs show is new enough to trust the chain's silence about withdrawals. */
 import type { Clock } from '../base/clock.ts'
 import { OpenSeedError } from '../base/errors.ts'
-import type { Head } from './escrow.ts'
+import { openEscrow, type Escrow, type Head } from './escrow.ts'
 import { quorumOf, vouched } from './quorum.ts'
 
 /** The newest block as one RPC showed it last. */
@@ -31,6 +31,10 @@ export function judgeHeads(
   )
   return { kind: 'stale', ageSec: negative === null ? null : -negative, fresh, needed: Math.max(1, needed) }
 }
+
+/** The newest block of every RPC that answers. Throws `chain_unavailable` when too few do. */
+export const readHeads = ({ rpc, network }: Escrow): Promise<Head[]> =>
+  rpc.all((source) => openEscrow(source, network).head())
 
 export interface Heads {
   /** A source showed its newest block, or failed (null). */

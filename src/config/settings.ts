@@ -58,7 +58,7 @@ export const settings = {
     'escrow_code_hash',
     optional({ parse: hash32, show: (hash) => hash }),
     null,
-    "keccak256 of the escrow's code, checked at a start; empty means the RPCs are held against each other.",
+    "keccak256 of the escrow's code, checked at a seller's start and before a buyer's first deposit; empty means the RPCs are held against each other.",
   ),
   logLevel: setting<LogLevel>(
     'log_level',

@@ -8,6 +8,7 @@ import type { BuyerCaps } from '../buyer/caps.ts'
 import type { Channel } from '../buyer/channel.ts'
 import { ChannelBook, type BuyerStore } from '../buyer/channel-book.ts'
 import { ChannelFinder } from '../buyer/channel-finder.ts'
+import { openDepositGuard } from '../buyer/deposit-guard.ts'
 import { Distrust } from '../buyer/distrust.ts'
 import { openExchange, type ExchangeParts } from '../buyer/exchange.ts'
 import { watchDeposit } from '../buyer/funding.ts'
@@ -47,6 +48,8 @@ export interface BuyerNodeOptions {
   rpcUrls: readonly string[]
   /** How many RPCs must agree; null or absent for all but one, and never one alone of several. */
   rpcQuorum?: number | null
+  /** Hash of the escrow's runtime code; null or absent where it is not known. */
+  escrowCodeHash?: Hex | null
   confirmation: ConfirmationPolicy
   /** payer: holds the USDC, signs deposits, pays the gas of withdrawals. authorizer: signs vouchers and requests */
   keys: { payer: Hex; authorizer: Hex }
@@ -119,6 +122,13 @@ export async function startBuyerNode(options: BuyerNodeOptions): Promise<BuyerNo
     }),
   )
   const escrow = openEscrow(rpc, network)
+  const guardDeposit = openDepositGuard({
+    escrow,
+    pinnedCodeHash: options.escrowCodeHash ?? null,
+    maxHeadAgeSec: options.confirmation.maxHeadAgeSec,
+    quorum: options.rpcQuorum ?? null,
+    now,
+  })
   const outbox = openOutbox({
     rpc,
     store: outboxStoreOf(store),
@@ -177,6 +187,7 @@ export async function startBuyerNode(options: BuyerNodeOptions): Promise<BuyerNo
     book,
     spending,
     escrow,
+    guardDeposit,
     payer,
     payerAuthorizer,
     randomWord,
@@ -191,6 +202,7 @@ export async function startBuyerNode(options: BuyerNodeOptions): Promise<BuyerNo
     book,
     spending,
     escrow,
+    guardDeposit,
     stock,
     outcomes,
     clientFor,

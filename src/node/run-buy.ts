@@ -64,6 +64,7 @@ export async function buyerOptions(
     network: network.terms,
     rpcUrls: network.rpcUrls,
     rpcQuorum: config.rpcQuorum,
+    escrowCodeHash: config.escrowCodeHash,
     confirmation: network.confirmation,
     keys: { payer: keys.payer.privateKey, authorizer: keys['buyer-authorizer'].privateKey },
     sellers: buy.sellers,
