@@ -24,6 +24,7 @@ import {
   type Delivered,
   type Entry,
 } from './channel-entry.ts'
+import { ClosingAllowance } from './closing-allowance.ts'
 import { adoptChain, endRefund, finish, requestTtlSec, restart } from './ledger.ts'
 
 export type SellerStore = Writer<SellerOperations>
@@ -51,12 +52,14 @@ export class ChannelBook {
   readonly #parts: BookParts
   readonly #entries = new Map<Hex, Entry>()
   readonly #changes = new Changes<Hex>()
+  readonly #closing: ClosingAllowance
   #remembered = 0
   /** admitBy below this was signed before this run */
   #floorSec = 0
 
   constructor(parts: BookParts) {
     this.#parts = parts
+    this.#closing = new ClosingAllowance(parts.now)
   }
 
   /** Every channel known. */
@@ -199,7 +202,7 @@ export class ChannelBook {
 
   /**
    * The final of an id that is not running: the stored one, or, for an id never seen, a receipt of 0 that closes it
-   * for ever. Null when it is running after all.
+   * for ever. Null when it is running after all. Throws `rate_limit_exceeded` for too many that were never seen.
    */
   async settleUnknown(entry: Entry, id: Hex): Promise<SignedReceipt | null> {
     const stored = entry.closed.has(id)
@@ -213,6 +216,8 @@ export class ChannelBook {
     }
     if (entry.running.has(id)) return null
     if (stored?.receipt != null) return parseSignedReceipt(JSON.parse(stored.receipt))
+    const waitMs = this.#closing.take(entry.id)
+    if (waitMs !== null) throw tooManyUnknown(waitMs)
     const request = unknownRequest(entry, id, this.#parts.now())
     const receipt = this.#parts.signReceipt({
       channelId: entry.id,
@@ -348,3 +353,10 @@ function endKnownRefund(entry: Entry, chain: ChainFacts): void {
   if (chain.refundNonce > entry.refundNonce) endRefund(entry.ledger, chain.balance)
   entry.refundNonce = chain.refundNonce
 }
+
+const tooManyUnknown = (waitMs: number) =>
+  new OpenSeedError('rate_limit_exceeded', {
+    message: 'Too many requests were asked about that this seller never saw.',
+    hint: 'Nothing is lost: those that are answered are closed; ask about the others later.',
+    details: { retryAfterSec: Math.ceil(waitMs / 1000) },
+  })

@@ -20,7 +20,7 @@ export interface StatusParts {
 
 const freshSec = 600
 
-/** Throws `invalid_message`, `invalid_signature`, `channel_not_found`, `clock_skewed`. */
+/** Throws `invalid_message`, `invalid_signature`, `channel_not_found`, `clock_skewed`, `rate_limit_exceeded`. */
 export async function answerStatus(body: unknown, parts: StatusParts): Promise<Record<string, unknown>> {
   const query = parseStatusQuery(body)
   const entry = parts.book.find(query.channelId)

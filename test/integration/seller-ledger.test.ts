@@ -102,6 +102,26 @@ describe('the status of requests', () => {
     expect((await again.chat()).status).toBe(200)
   })
 
+  test('of ids that were never seen is written for a whole question and then slowly, and nobody else waits for that', async () => {
+    await using other = await openOther()
+    const [hostile, honest] = [await openPaying(other), await openPaying(other)]
+    const ids = (count: number) => Array.from({ length: count }, () => randomWord())
+    const rows = async ({ channelId }: RawBuyer) =>
+      (await other.store.read('listRequests', { channelId, limit: 2000 })).length
+    const startedMs = performance.now()
+    const first = ids(256)
+    expect((await hostile.status(first)).finals).toHaveLength(256)
+    const flood = await Promise.all(Array.from({ length: 4 }, () => hostile.askStatus(ids(256))))
+    for (const refused of flood) expect(refused).toMatchObject({ status: 429, code: 'rate_limit_exceeded' })
+    expect(Number(flood[0]!.headers['retry-after'])).toBeGreaterThan(0)
+    const regained = Math.ceil((performance.now() - startedMs) / 15_000)
+    expect(await rows(hostile)).toBeLessThanOrEqual(1 + 256 + regained)
+    // What is closed stays answered, what runs goes on, and another channel has an allowance of its own.
+    expect((await hostile.status(first)).finals).toHaveLength(256)
+    expect((await hostile.chat()).status).toBe(200)
+    expect((await honest.status(ids(40))).finals).toHaveLength(40)
+  })
+
   test('is told to nobody but the authorizer, for known channels, and in time', async () => {
     const buyer = await openPaying()
     expect(await buyer.askStatus([], { key: accounts.stranger.key })).toMatchObject({
