@@ -8,6 +8,7 @@ import { openEscrow } from '../chain/escrow.ts'
 import { openOutbox } from '../chain/outbox.ts'
 import { openRpc } from '../chain/rpc.ts'
 import type { ConfirmationPolicy } from '../config/networks.ts'
+import { Allowance } from '../seller/allowance.ts'
 import { openBackend } from '../seller/backend.ts'
 import { ChannelBook, type SellerStore } from '../seller/channel-book.ts'
 import { nothingDelivered, type Delivered } from '../seller/channel-entry.ts'
@@ -15,7 +16,7 @@ import type { Engine } from '../seller/engine/engine.ts'
 import { ExactDesk } from '../seller/exact-desk.ts'
 import { openSellerServer } from '../seller/http.ts'
 import { OfferBook } from '../seller/offer-book.ts'
-import { resumeRefunds } from '../seller/refund.ts'
+import { refundPace, resumeRefunds } from '../seller/refund.ts'
 import { ReplyCache } from '../seller/reply-cache.ts'
 import { Throughput } from '../seller/throughput.ts'
 import { watchWarm } from '../seller/warm-models.ts'
@@ -194,6 +195,7 @@ export async function startSellerNode(options: SellerNodeOptions): Promise<Selle
     readChain: chain.readChannel,
     // A hundredth of the smallest deposit: refunds cost this seller gas.
     leastRefund: options.minDeposit / 100n,
+    refundAllowance: new Allowance(refundPace, now),
     randomId: openRandomWords(),
     backends: options.engines.map((engine) =>
       cleanup.use(openBackend({ ...options, baseUrl: engine.baseUrl, apiKey: options.engineKey })),

@@ -1,9 +1,11 @@
 /** Cooperative refunds: the payer asks with a zero-charge voucher and gets back what is neither charged nor held. */
 import { crashPoint } from '../base/crash.ts'
+import { OpenSeedError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { Usdc } from '../wire/amount.ts'
 import { batchErrors, type BatchPayload } from '../wire/batch-settlement.ts'
-import type { Hex } from '../wire/hex.ts'
+import type { Address, Hex } from '../wire/hex.ts'
+import type { Allowance, Pace } from './allowance.ts'
 import type { ChannelBook } from './channel-book.ts'
 import type { ChainFacts, Entry } from './channel-entry.ts'
 import { beginRefund, endRefund, judgeRefund, tellStated } from './ledger.ts'
@@ -18,6 +20,8 @@ export interface RefundParts {
   readChain: (channelId: Hex) => Promise<ChainFacts>
   /** the smallest part of a balance that is worth a transaction */
   leastRefund: Usdc
+  /** how often a payer gets one: it costs this seller gas and the payer nothing */
+  refundAllowance: Allowance<Address>
   log: Log
 }
 
@@ -25,7 +29,10 @@ export type RefundAnswer =
   | { kind: 'refunded'; entry: Entry; amount: Usdc; txHash: Hex }
   | { kind: 'refuse'; reason: string; entry?: Entry }
 
-/** Throws `chain_unavailable` when the outcome is not known yet: the amount stays reserved until it is. */
+/**
+ * Throws `chain_unavailable` when the outcome is not known yet: the amount stays reserved until it is. Throws
+ * `rate_limit_exceeded` for a payer that asks too often.
+ */
 export async function refund(
   payload: Extract<BatchPayload, { type: 'refund' }>,
   parts: RefundParts,
@@ -47,6 +54,10 @@ export async function refund(
     return { kind: 'refuse', reason: batchErrors.cumulativeAmountMismatch, entry }
   }
   if (verdict.kind === 'refuse') return { kind: 'refuse', reason: refusals[verdict.reason] }
+  const { payer } = entry.config
+  const waitMs = parts.refundAllowance.waitMs(payer)
+  if (waitMs !== null) throw tooOften(waitMs)
+  parts.refundAllowance.take(payer)
   beginRefund(entry.ledger, verdict.amount)
   entry.refundRunning = true
   try {
@@ -57,6 +68,16 @@ export async function refund(
   crashPoint('seller.refund-reserved')
   return execute(entry, parts)
 }
+
+/** Sixteen at once for a buyer that clears its channels away, and as many a day. */
+export const refundPace: Pace = { most: 16, everyMs: 90 * 60_000 }
+
+const tooOften = (waitMs: number) =>
+  new OpenSeedError('rate_limit_exceeded', {
+    message: 'This payer was given money back too often lately.',
+    hint: 'Wait, or withdraw without the seller: openseed channels withdraw',
+    details: { retryAfterSec: Math.ceil(waitMs / 1000) },
+  })
 
 const refusals = {
   busy: batchErrors.channelBusy,

@@ -1,7 +1,7 @@
 /** Unspent money comes back: by the seller at once, without it after the delay; through a running buyer or in its place. */
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { listChannels, refundChannel, showChannel, withdrawChannel } from '../../src/node/channel-tools.ts'
 import { runBuy, type BuyerFacts } from '../../src/node/run-buy.ts'
 import { curve } from '../../src/wire/curve.ts'
@@ -146,7 +146,14 @@ test('the commands read beside a running buyer and move money through it, or in 
     await using buyer = await openTestBuyer(chain, [seller.url], { keys, folder: config.paths.buyer })
     expect((await buyer.chat()).status).toBe(200)
     await settled(buyer)
-    const [view] = await listChannels(config)
+    // The deposit is known to the buyer a moment before it is in the file that the commands read.
+    const [view] = await vi.waitUntil(
+      async () => {
+        const channels = await listChannels(config)
+        return channels[0]?.balance === 0n ? null : channels
+      },
+      { timeout: 10_000 },
+    )
     expect(view).toMatchObject({
       role: 'buyer',
       counterparty: seller.url,

@@ -3,10 +3,12 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { systemClock } from '../../src/base/clock.ts'
 import { OpenSeedError } from '../../src/base/errors.ts'
 import { silentLog } from '../../src/base/log.ts'
 import type { SellerNodeOptions } from '../../src/node/seller-node.ts'
-import { refund, type RefundParts } from '../../src/seller/refund.ts'
+import { Allowance } from '../../src/seller/allowance.ts'
+import { refund, refundPace, type RefundParts } from '../../src/seller/refund.ts'
 import { openFile, type Db } from '../../src/store/open.ts'
 import { batchErrors, type BatchPayload } from '../../src/wire/batch-settlement.ts'
 import { curve } from '../../src/wire/curve.ts'
@@ -134,6 +136,7 @@ describe('a refund whose outcome is not known', () => {
       },
       readChain: desk.onChain.readChannel,
       leastRefund: 1000n,
+      refundAllowance: new Allowance(refundPace, systemClock),
       log: silentLog,
     }
     const voucher = { channelId, maxClaimable: 0n, signature: buyer.voucherSignature(0n) }
@@ -351,6 +354,33 @@ test('a refund of a part that is not worth its gas is refused; all that is left 
     balance: buyer.charged,
     refundNonce: 3n,
   })
+})
+
+test('a payer that asks for money back again and again costs so many transactions, and then has to withdraw', async () => {
+  let aheadMs = 0
+  await using other = await openOther({ now: () => Date.now() + aheadMs })
+  const first = await openPaying(other)
+  const second = await openPaying(other)
+  const refundsOf = async ({ channelId }: RawBuyer) =>
+    Number((await chain.escrow.channel(channelId)).refundNonce)
+  for (let count = 0; count < refundPace.most; count += 1)
+    expect((await (count % 2 ? first : second).refund({ amount: 1000n })).status).toBe(200)
+  // By any of its channels, for all that is left too.
+  for (const buyer of [first, second]) {
+    const refused = await buyer.refund()
+    expect(refused).toMatchObject({ status: 429, code: 'rate_limit_exceeded' })
+    expect(refused.text).toContain('withdraw without the seller')
+    expect(Number(refused.headers['retry-after'])).toBeGreaterThan(3600)
+    expect(entryOf(buyer, other).ledger.refunding).toBe(0n)
+  }
+  expect((await refundsOf(first)) + (await refundsOf(second))).toBe(refundPace.most)
+  // It is served on, and gets another one in time.
+  expect((await first.chat()).status).toBe(200)
+  aheadMs = refundPace.everyMs
+  expect((await first.refund()).status).toBe(200)
+  expect(await second.refund()).toMatchObject({ status: 429 })
+  const call = chain.escrow.calls.initiateWithdraw(second.config, 1n)
+  expect((await chain.escrow.simulate(call, accounts.payer.address)).ok).toBe(true)
 })
 
 test('strangers are not told which RPC the seller asks', async () => {
