@@ -34,13 +34,18 @@ export async function serveExact(
   const { exact, replies } = parts
   const receipt = exact.sign(serving.order, delivered(keccak256(body), usage))
   const outcome = await settleOnce(serving, receipt, parts)
-  if (outcome.kind !== 'refused') replies.keep(receipt, body)
+  const isOwed = serving.paidBy !== null
+  if (outcome.kind !== 'refused' && !isOwed) replies.keep(receipt, body)
   if (outcome.kind !== 'settled') return sendUnsettled(outcome, serving.order, response, parts)
   // The row says that it is paid until the last byte is out: a crash before is a debt that can be seen.
   response.once('finish', () => {
-    void exact.served(serving.order, receipt, 'complete').catch((error: unknown) => {
-      parts.log.error({ error }, 'a paid answer was served and could not be noted')
-    })
+    const noted = exact.served(serving.order, receipt, 'complete')
+    // An answer that was owed has another receipt than the one that was lost: the row has to have it first.
+    noted
+      .then(() => isOwed && replies.keep(receipt, body))
+      .catch((error: unknown) => {
+        parts.log.error({ error }, 'a paid answer was served and could not be noted')
+      })
   })
   send(response, 200, settledHeader(serving.order, outcome.txHash, receipt, parts), body)
   crashPoint('seller.answered')
