@@ -60,4 +60,22 @@ export async function agreedChannels(
   })
 }
 
+/**
+ * Judges by the RPC that is asked first, and when that one objects by all of them: an objection counts when as many
+ * have one as must agree, so that one that lags or lies hinders nobody. Null: go on; what is sent is judged again.
+ */
+export async function agreedObjection<T extends object | string>(
+  { rpc, network }: Escrow,
+  judge: (escrow: Escrow) => Promise<T | null>,
+): Promise<T | null> {
+  const first = await judge(openEscrow(rpc, network))
+  if (first === null || rpc.sources.length === 1) return first
+  const told = await rpc.all((source) => judge(openEscrow(source, network)))
+  const objections = told.filter((one) => one !== null)
+  const needed = rpc.needed(told.length)
+  if (objections.length < needed) return null
+  const alike = (one: T) => objections.filter((other) => JSON.stringify(other) === JSON.stringify(one))
+  return objections.find((one) => alike(one).length >= needed) ?? first
+}
+
 const least = (now: bigint, before = 0n): bigint => (before < now ? before : now)

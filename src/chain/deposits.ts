@@ -5,6 +5,7 @@ import { maxWithdrawDelaySec, minWithdrawDelaySec, type ChannelConfig } from '..
 import { curve } from '../wire/curve.ts'
 import { openDigests } from '../wire/digests.ts'
 import type { Hex } from '../wire/hex.ts'
+import { agreedObjection } from './agree.ts'
 import {
   authorizationState,
   hasCode,
@@ -50,7 +51,7 @@ export async function submitDeposit(
   const digests = openDigests({ chainId: escrow.network.chainId, escrow: escrow.network.escrow })
   const channelId = digests.channelId(order.config)
   const nonce = digests.depositNonce(channelId, order.authorization.salt)
-  const verdict = await judgeDeposit(escrow, order, nonce)
+  const verdict = await agreedObjection(escrow, (one) => judgeDeposit(one, order, nonce))
   if (verdict) return verdict
 
   const { config, amount, authorization } = order

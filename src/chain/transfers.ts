@@ -3,6 +3,7 @@ import { OpenSeedError } from '../base/errors.ts'
 import { exactErrors, type ExactError, type ExactPayload, type TransferAuthorization } from '../wire/exact.ts'
 import type { Address, Hex } from '../wire/hex.ts'
 import { tokenAbi } from './abi.ts'
+import { agreedObjection } from './agree.ts'
 import type { Call } from './calls.ts'
 import {
   authorizationState,
@@ -34,7 +35,13 @@ export const transferKey = ({ from, nonce }: Pick<TransferAuthorization, 'from' 
   `exact:${from}:${nonce}`
 
 /** Would the transfer succeed now? Null when it would, else x402's string. `isSigned`: by the payer's own key. */
-export async function judgeTransfer(
+export const judgeTransfer = (
+  escrow: Escrow,
+  payment: ExactPayload,
+  isSigned: boolean,
+): Promise<ExactError | null> => agreedObjection(escrow, (one) => judgeAt(one, payment, isSigned))
+
+async function judgeAt(
   { rpc, network }: Escrow,
   { authorization, signature }: ExactPayload,
   isSigned: boolean,

@@ -95,6 +95,20 @@ describe('a deposit', () => {
     })
   })
 
+  test('that one RPC of three calls impossible is made all the same; one that all call impossible is not', async () => {
+    await using three = await openSeveral(chain, 3)
+    const outbox = chain.outbox(store, { rpc: three.rpc })
+    const order = await signDeposit(chain, { config, amount: 500n, salt: word(9) })
+    // Of the payer's balance and of the authorization.
+    three.proxies[0]!.lie = ({ method }, result) => (method === 'eth_call' ? word(0) : result)
+    expect((await submitDeposit(three.escrow, outbox, order)).kind).toBe('deposited')
+    const poor = await signDeposit(chain, { config, amount: 10n ** 15n, salt: word(10) })
+    expect(await submitDeposit(three.escrow, outbox, poor)).toMatchObject({
+      kind: 'refused',
+      reason: 'invalid_batch_settlement_evm_insufficient_balance',
+    })
+  })
+
   test('that only one of two RPCs can show counts where the owner is content with one', async () => {
     await using two = await openSeveral(chain, 2, { quorum: 1 })
     await deposit(500n)

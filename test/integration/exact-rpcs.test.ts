@@ -173,3 +173,19 @@ test('one RPC of three that hides what a stranger sent first does not either', a
   expect(reply.status).toBe(200)
   expect((await earned()) - before).toBe(request.amount)
 })
+
+test('one RPC of three that calls every wallet empty, and every authorization spent, keeps nobody from paying', async () => {
+  await using seller = await openSeller()
+  const payer = new ExactPayer(chain, seller.url)
+  const request = await payer.make()
+  const { from, nonce } = request.authorization
+  const used = tokenAbi.encodeFunctionData('authorizationState', [from, nonce])
+  const held = tokenAbi.encodeFunctionData('balanceOf', [from])
+  // Whichever is asked first: the liar stands first in the list.
+  three.proxies[0]!.instead = ({ method, params }) => {
+    const text = JSON.stringify(params)
+    if (method === 'eth_call' && text.includes(held)) return { result: word(0) }
+    return method === 'eth_call' && text.includes(used) ? { result: word(1) } : undefined
+  }
+  expect(await payer.send(request)).toMatchObject({ status: 200 })
+})
