@@ -107,6 +107,7 @@ async function openParts(store: BuyerStore): Promise<PayParts> {
     outcomes: unused,
     escrow: unused,
     clientFor: unused,
+    guardDeposit: unused,
   }
 }
 
