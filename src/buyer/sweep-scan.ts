@@ -1,5 +1,6 @@
 /** Looks for channels that the store does not know: by the salts that known sellers lead to, and in the chain's history. */
 import { asOpenSeedError, type OpenSeedError } from '../base/errors.ts'
+import { escrowStart } from '../chain/escrow-start.ts'
 import { scanChannels } from '../chain/payer-channels.ts'
 import { encodeChannelConfig, parseChannelConfig, sameConfig, type ChannelConfig } from '../wire/channel.ts'
 import { expectArray, expectInteger, expectObject } from '../wire/fields.ts'
@@ -15,6 +16,8 @@ export interface ScanOptions {
   /** Reads everything from this block on, whatever was read before. */
   fromBlock?: number | undefined
   onProgress: (progress: ScanProgress) => void
+  /** Nobody shows when the escrow came to be, so that all of the chain is read. */
+  onWholeChain: () => void
 }
 
 export interface ScanProgress {
@@ -31,7 +34,7 @@ export interface Scanned {
   failure: OpenSeedError | null
 }
 
-/** What was read already: every block from `low` to `high`. */
+/** What was read already: every block from `low` to `high`. 0 once only blocks without the escrow are left. */
 interface Place {
   low: number
   high: number
@@ -46,7 +49,7 @@ const mostOthers = 100_000
 /** Takes in what it finds as it goes, so that a scan that is cut off loses nothing. Throws `store_…`. */
 export async function findChannels(
   parts: ScanParts,
-  { fromBlock, onProgress }: ScanOptions,
+  { fromBlock, onProgress, onWholeChain }: ScanOptions,
   signal: AbortSignal,
 ): Promise<Scanned> {
   const place = await loadPlace(parts)
@@ -54,7 +57,12 @@ export async function findChannels(
   try {
     await findBySalt(parts)
     const { number: head } = await parts.escrow.head()
-    const wanted = rangesToRead(place, head, fromBlock)
+    // A chain that is shorter than what was read is another chain.
+    const isBegun = place !== null && place.high <= head
+    const isDownward = fromBlock === undefined && !(isBegun && place.low === 0)
+    const start = isDownward ? await escrowStart(parts.escrow, head, signal) : 0
+    if (start === null) onWholeChain()
+    const wanted = rangesToRead(isBegun ? place : null, { head, fromBlock, start: start ?? 0 })
     const blocks = wanted.reduce((sum, { from, to }) => sum + to - from + 1, 0)
     let blocksRead = 0
     let found = 0
@@ -69,7 +77,8 @@ export async function findChannels(
         onRange: async (configs, low) => {
           found += await takeIn(configs, others, parts)
           // From the head down there is a hole until the first range is whole; only below it each block counts.
-          if (isFirst === true && low <= high) await savePlace(parts, { low, high, others })
+          const reached = low === from ? 0 : low
+          if (isFirst === true && reached <= high) await savePlace(parts, { low: reached, high, others })
           blocksRead = before + to - low + 1
           onProgress({ blocksRead, blocks, found })
         },
@@ -93,12 +102,19 @@ interface Range {
   isFirst: boolean | null
 }
 
-function rangesToRead(place: Place | null, head: number, fromBlock: number | undefined): Range[] {
+interface Reach {
+  head: number
+  fromBlock: number | undefined
+  /** the block below which there is nothing */
+  start: number
+}
+
+function rangesToRead(place: Place | null, { head, fromBlock, start }: Reach): Range[] {
   if (fromBlock !== undefined) return [{ from: fromBlock, to: head, isFirst: null }]
-  // A chain that is shorter than what was read is another chain.
-  if (place === null || place.high > head) return [{ from: 0, to: head, isFirst: true }]
+  if (place === null) return [{ from: start, to: head, isFirst: true }]
   const newer: Range = { from: place.high + 1, to: head, isFirst: false }
-  return place.low === 0 ? [newer] : [newer, { from: 0, to: place.low - 1, isFirst: true }]
+  if (place.low === 0) return [newer]
+  return [newer, { from: Math.min(start, place.low), to: place.low - 1, isFirst: true }]
 }
 
 async function findBySalt({ finder, terms }: ScanParts): Promise<void> {

@@ -61,6 +61,10 @@ async function sweepAll(context: Context, given: SweepFlags): Promise<void> {
         toldAtMs = nowMs
         print.note(progressText(progress))
       },
+      onWholeChain: () =>
+        print.note(
+          'No RPC shows since when the escrow is there, so the whole chain is read; --from-block makes it shorter.',
+        ),
       async confirm(plan) {
         print.note(planText(plan, formatUsd, context))
         await confirmPlan(context, plan)

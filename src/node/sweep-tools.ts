@@ -15,6 +15,8 @@ export interface SweepOrder {
   /** Reads the chain from this block on, whatever an earlier sweep has read. */
   fromBlock?: number | undefined
   onProgress: (progress: ScanProgress) => void
+  /** Nobody shows when the escrow came to be, so that all of the chain is read. */
+  onWholeChain: () => void
   /** Gets what is about to be done; throws when it may not be. */
   confirm: (plan: SweepPlan) => Promise<void>
   onResult: (swept: Swept) => void
@@ -51,12 +53,12 @@ export interface SweepReport {
  * Throws `home_locked` while one runs, what `confirm` throws, and the signal's reason.
  */
 export async function sweepChannels(config: Config, order: SweepOrder, io: ToolIo): Promise<SweepReport> {
-  const { foreign, fromBlock, onProgress, confirm, onResult } = order
+  const { foreign, fromBlock, onProgress, onWholeChain, confirm, onResult } = order
   const node = await startBuyerNode({ ...(await buyerOptions(config, io)), listen: null, seek: true })
   try {
     const { sweep } = node
     const wallet = checksummed(node.payer)
-    const { others, failure } = await sweep.find({ fromBlock, onProgress }, io.signal)
+    const { others, failure } = await sweep.find({ fromBlock, onProgress, onWholeChain }, io.signal)
     const items = await sweep.plan(others, { foreign }, io.signal)
     const planned = items.map((item) => ({ ...nameOf(item), step: item.step }))
     if (items.some(({ step }) => isAct(step)))

@@ -29,6 +29,7 @@ const otherPayTo = '0x00000000000000000000000000000000000000a2'
 const order: SweepOrder = {
   foreign: false,
   onProgress: () => undefined,
+  onWholeChain: () => undefined,
   confirm: async () => undefined,
   onResult: () => undefined,
 }
@@ -79,7 +80,8 @@ test('with the database lost and the seller there, it waits out what it forgot a
   })
   const { signal } = home.io
   const options = { foreign: false }
-  const { others } = await buyer.sweep.find({ onProgress: () => undefined }, signal)
+  const quietly = { onProgress: () => undefined, onWholeChain: () => undefined }
+  const { others } = await buyer.sweep.find(quietly, signal)
   const [item, ...more] = await buyer.sweep.plan(others, options, signal)
   expect(more).toEqual([])
   expect(item).toMatchObject({ id, step: { kind: 'refund', seller: seller.url } })
