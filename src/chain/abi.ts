@@ -60,6 +60,11 @@ export const escrowAbi = new Interface([
   'error SafeERC20FailedOperation(address token)',
 ])
 
+/** What the OP stack's oracle of fees is asked. */
+export const dataFeeAbi = new Interface([
+  'function getL1FeeUpperBound(uint256 unsignedTxSize) view returns (uint256)',
+])
+
 /** What is asked of the token. Errors are those of tokens that have typed ones; USDC itself reverts with text. */
 export const tokenAbi = new Interface([
   'function balanceOf(address account) view returns (uint256)',

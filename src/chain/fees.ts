@@ -62,5 +62,11 @@ export async function readFeeMarket(rpc: Rpc): Promise<FeeMarket> {
   return { baseFeePerGas: agreed((market) => market.baseFeePerGas), tip: agreed((market) => market.tip) }
 }
 
+/** What a transaction that is sent now pays, in wei per gas. Throws what `Rpc.all` throws. */
+export async function weiPerGas(rpc: Rpc): Promise<bigint> {
+  const market = await readFeeMarket(rpc)
+  return market.baseFeePerGas + feesFor(market).maxPriorityFeePerGas
+}
+
 const raised = (value: bigint): bigint => (value * bumpNumerator) / bumpDenominator + 1n
 const max = (a: bigint, b: bigint): bigint => (a > b ? a : b)

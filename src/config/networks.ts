@@ -22,6 +22,8 @@ export interface NetworkPreset {
   confirmation: ConfirmationPolicy
   /** Roughly what a whole coin that gas is paid in is worth; 0 on test networks, where it is worth nothing. */
   coinPrice: Usdc
+  /** Whether a transaction also pays for its bytes on another chain, as those of the OP stack do. */
+  paysForData: boolean
   /** The highest `buy.max_deposit_per_seller` that is accepted; null for no limit. */
   depositLimit: Usdc | null
 }
@@ -41,6 +43,7 @@ const base: NetworkPreset = {
   rpcUrls: ['https://mainnet.base.org'],
   confirmation: { depth: 12, depositConfirmations: 2, maxHeadAgeSec: 120 },
   coinPrice: 4_000_000_000n,
+  paysForData: true,
   depositLimit: 50_000_000n,
 }
 
@@ -61,6 +64,7 @@ const baseSepolia: NetworkPreset = {
   rpcUrls: ['https://sepolia.base.org'],
   confirmation: { depth: 3, depositConfirmations: 1, maxHeadAgeSec: 120 },
   coinPrice: 0n,
+  paysForData: true,
   depositLimit: null,
 }
 
@@ -72,6 +76,7 @@ const local: NetworkPreset = {
   rpcUrls: ['http://127.0.0.1:8545'],
   confirmation: { depth: 1, depositConfirmations: 1, maxHeadAgeSec: null },
   coinPrice: 0n,
+  paysForData: false,
   depositLimit: null,
 }
 

@@ -45,6 +45,7 @@ export async function runSell(config: Config, io: SellIo): Promise<void> {
     rpcQuorum: config.rpcQuorum,
     escrowCodeHash: config.escrowCodeHash,
     confirmation: network.confirmation,
+    paysForData: network.paysForData,
     key: authorizer.privateKey,
     payTo: sell.payTo ?? authorizer.address,
     listen: sell.listen,

@@ -42,6 +42,7 @@ export async function runWatch(config: Config, code: string | undefined, io: Wat
     code,
     headStartSec: watch.headStartSec,
     coinPrice: config.sell.coinPrice,
+    paysForData: network.paysForData,
     p2p: {
       registries: config.registries,
       bootstrap: config.p2p.bootstrap,

@@ -3,13 +3,20 @@ import { OpenSeedError } from '../base/errors.ts'
 import { agreedChannels } from '../chain/agree.ts'
 import { submitDeposit } from '../chain/deposits.ts'
 import type { Escrow } from '../chain/escrow.ts'
-import { feesFor, readFeeMarket } from '../chain/fees.ts'
+import { readDataFees } from '../chain/data-fee.ts'
+import { weiPerGas } from '../chain/fees.ts'
 import type { OutboxStore } from '../chain/outbox-store.ts'
 import type { Outbox, TxOutcome } from '../chain/outbox.ts'
 import type { ChainFacts, Entry } from '../seller/channel-entry.ts'
 import type { SettledDeposit } from '../seller/deposit.ts'
 import type { RefundOutcome } from '../seller/refund.ts'
-import { claimOrder, type ClaimOrder } from '../seller/settle-policy.ts'
+import {
+  claimOrder,
+  claimPrice,
+  claimSizes,
+  type ClaimOrder,
+  type ClaimPrice,
+} from '../seller/settle-policy.ts'
 import type { ClaimOutcome } from '../seller/settle.ts'
 import type { Usdc } from '../wire/amount.ts'
 import type { BatchPayload } from '../wire/batch-settlement.ts'
@@ -28,8 +35,7 @@ export interface SellerChain {
   reconcileClaims: () => Promise<void>
   /** The chain gave up what it had from this block on. */
   reorged: (fromBlock: number) => void
-  /** What a claim would pay for gas now, wei per gas. */
-  weiPerGas: () => Promise<bigint>
+  claimPrice: () => Promise<ClaimPrice>
   sendRefund: (entry: Entry, amount: Usdc, nonce: bigint) => Promise<RefundOutcome>
 }
 
@@ -37,10 +43,17 @@ export function openSellerChain(
   escrow: Escrow,
   outbox: Outbox,
   outboxStore: Pick<OutboxStore, 'outboxFind'>,
-  seller: { digests: Digests; key: Hex; payTo: Address; depositConfirmations?: number },
+  seller: {
+    digests: Digests
+    key: Hex
+    payTo: Address
+    depositConfirmations?: number
+    /** whether transactions pay for their bytes, besides gas */
+    paysForData?: boolean
+  },
 ): SellerChain {
   const { calls, network } = escrow
-  const { depositConfirmations = 1 } = seller
+  const { depositConfirmations = 1, paysForData = false } = seller
   let readings = 0
   let reorgedSince: number | null = null
 
@@ -118,9 +131,12 @@ export function openSellerChain(
     await outbox.resume(claimKind)
   }
 
-  async function weiPerGas(): Promise<bigint> {
-    const market = await readFeeMarket(escrow.rpc)
-    return market.baseFeePerGas + feesFor(market).maxPriorityFeePerGas
+  async function readClaimPrice(): Promise<ClaimPrice> {
+    const [wei, [one = 0n, many = 0n]] = await Promise.all([
+      weiPerGas(escrow.rpc),
+      paysForData ? readDataFees(escrow.rpc, claimSizes) : [],
+    ])
+    return claimPrice(wei, [one, many])
   }
 
   async function sendRefund(entry: Entry, amount: Usdc, nonce: bigint): Promise<RefundOutcome> {
@@ -161,7 +177,7 @@ export function openSellerChain(
       // is done again by the next turn.
       void outbox.recheck(fromBlock).catch(() => undefined)
     },
-    weiPerGas,
+    claimPrice: readClaimPrice,
     sendRefund,
   }
 }

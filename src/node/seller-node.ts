@@ -61,6 +61,8 @@ export interface SellerNodeOptions {
   /** Hash of the escrow's runtime code; null or absent where it is not known. */
   escrowCodeHash?: Hex | null
   confirmation: ConfirmationPolicy
+  /** whether transactions pay for their bytes, besides gas */
+  paysForData?: boolean
   /** receiverAuthorizer; signs offers and receipts and pays gas */
   key: Hex
   payTo: Address
@@ -126,7 +128,7 @@ export async function startSellerNode(options: SellerNodeOptions): Promise<Selle
     openRpc({ urls: [...options.rpcUrls], chainId: network.chainId, timeoutMs: 10_000, quorum }),
   )
   const escrow = openEscrow(rpc, network)
-  const { confirmation: policy } = options
+  const { confirmation: policy, paysForData = false } = options
   const { heads, headNumber } = await openSellerHeads(escrow, { policy, pinnedCodeHash, quorum, now })
   const { depth: confirmations, depositConfirmations } = policy
   const outboxStore = outboxStoreOf(store)
@@ -141,7 +143,13 @@ export async function startSellerNode(options: SellerNodeOptions): Promise<Selle
     signal: stop.signal,
   })
   const digests = openDigests(network)
-  const chain = openSellerChain(escrow, outbox, outboxStore, { digests, key, payTo, depositConfirmations })
+  const chain = openSellerChain(escrow, outbox, outboxStore, {
+    digests,
+    key,
+    payTo,
+    depositConfirmations,
+    paysForData,
+  })
   const offers = new OfferBook(now)
   // Loading takes a third of a second of the thread that streams will need.
   const counter = loadTokenCounter()

@@ -54,7 +54,7 @@ export function openSellerSettler(
     sendClaims: chain.sendClaims,
     reconcile: chain.reconcileClaims,
     readChain: chain.readChannels,
-    weiPerGas: chain.weiPerGas,
+    claimPrice: chain.claimPrice,
     withdrawDelayMs: withdrawDelaySec * 1000,
     now,
     log,

@@ -5,19 +5,20 @@ import { OpenSeedError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { checkChain, knownEscrowCode } from '../chain/check.ts'
 import { openEscrow, type Escrow } from '../chain/escrow.ts'
-import { feesFor, readFeeMarket } from '../chain/fees.ts'
+import { readDataFees } from '../chain/data-fee.ts'
+import { weiPerGas } from '../chain/fees.ts'
 import { openOutbox } from '../chain/outbox.ts'
-import { openRpc } from '../chain/rpc.ts'
+import { openRpc, type Rpc } from '../chain/rpc.ts'
 import { lockRole } from '../store/lock.ts'
 import { openWriter } from '../store/writer.ts'
 import { loadClaimBook, type ClaimBook, type TowerStore } from '../tower/claim-book.ts'
 import { openFollowing, type Following } from '../tower/follow.ts'
 import { openGuard } from '../tower/guard.ts'
-import { claimCost, rowGas } from '../tower/judge-claim.ts'
+import { rowBytes, rowGas } from '../tower/judge-claim.ts'
 import { openSellerSource } from '../tower/seller-source.ts'
 import { openClaimSender } from '../tower/send-claims.ts'
 import { watchWithdrawals } from '../tower/watch-withdrawals.ts'
-import type { Usdc } from '../wire/amount.ts'
+import { worthOfWei, type Usdc } from '../wire/amount.ts'
 import { curve } from '../wire/curve.ts'
 import { openDigests } from '../wire/digests.ts'
 import type { Address, Hex } from '../wire/hex.ts'
@@ -47,6 +48,8 @@ export interface TowerNodeOptions {
   headStartSec: number | null
   /** what a whole coin of the chain's gas money is worth */
   coinPrice: Usdc
+  /** whether transactions pay for their bytes, besides gas */
+  paysForData?: boolean
   p2p: TowerP2p
   log: Log
   now?: Clock
@@ -115,7 +118,7 @@ export async function startTowerNode(options: TowerNodeOptions): Promise<TowerNo
     sender: openClaimSender(escrow, outbox, outboxStore),
     headStartSec: options.headStartSec,
     least: async () =>
-      options.coinPrice === 0n ? 0n : claimCost(await weiPerGas(escrow), options.coinPrice),
+      options.coinPrice === 0n ? 0n : worthOfWei(await claimWei(rpc, options), options.coinPrice),
     ...(options.everyMs !== undefined && { everyMs: options.everyMs }),
     now,
     log,
@@ -137,7 +140,7 @@ export async function startTowerNode(options: TowerNodeOptions): Promise<TowerNo
     guard.run(signal),
     watchWithdrawals({ escrow, guard, fromBlock: head.number, pollMs, log }, signal),
     ...[...followings.values()].map((following) => following.run(signal)),
-    warnOfLowGas(escrow, outbox.address, log, signal),
+    warnOfLowGas(escrow, outbox.address, { claimWei: () => claimWei(rpc, options), log }, signal),
   ]
   const resources = cleanup.move()
   let ended: Promise<void> | undefined
@@ -199,16 +202,28 @@ async function pairAll(
   return [...kept.filter(({ seller }) => seller !== fresh), { seller: fresh, pairing, cursor: '' }]
 }
 
-async function weiPerGas(escrow: Escrow): Promise<bigint> {
-  const market = await readFeeMarket(escrow.rpc)
-  return market.baseFeePerGas + feesFor(market).maxPriorityFeePerGas
+/** What one claim would pay now. */
+async function claimWei(
+  rpc: Rpc,
+  { paysForData = false }: Pick<TowerNodeOptions, 'paysForData'>,
+): Promise<bigint> {
+  const [wei, [dataFee = 0n]] = await Promise.all([
+    weiPerGas(rpc),
+    paysForData ? readDataFees(rpc, [rowBytes]) : [],
+  ])
+  return BigInt(rowGas) * wei + dataFee
 }
 
-async function warnOfLowGas(escrow: Escrow, address: Address, log: Log, signal: AbortSignal): Promise<void> {
+async function warnOfLowGas(
+  escrow: Escrow,
+  address: Address,
+  { claimWei, log }: { claimWei: () => Promise<bigint>; log: Log },
+  signal: AbortSignal,
+): Promise<void> {
   while (!signal.aborted) {
     try {
-      const [wei, price] = await Promise.all([escrow.nativeBalance(address), weiPerGas(escrow)])
-      const claims = price === 0n ? fewClaims : wei / (price * BigInt(rowGas))
+      const [wei, price] = await Promise.all([escrow.nativeBalance(address), claimWei()])
+      const claims = price === 0n ? fewClaims : wei / price
       if (claims < fewClaims)
         log.warn(
           { address, wei: wei.toString(), claims: Number(claims) },

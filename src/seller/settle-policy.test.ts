@@ -1,13 +1,15 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Usdc } from '../wire/amount.ts'
+import { worthOfWei, type Usdc } from '../wire/amount.ts'
 import type { Hex } from '../wire/hex.ts'
 import { newEntry, type Entry } from './channel-entry.ts'
 import {
   batchGas,
   chooseClaims,
   claimOrder,
-  gasCost,
+  claimPrice,
+  claimSizes,
+  freeOfCharge,
   gasOf,
   intoBatches,
   rowGas,
@@ -18,6 +20,7 @@ import {
   type SettlePolicy,
 } from './settle-policy.ts'
 
+const price = fc.bigInt({ min: 0n, max: 10n ** 10n })
 const nowMs = 1_700_000_000_000
 const hour = 3_600_000
 const address: Hex = `0x${'1'.repeat(40)}`
@@ -74,17 +77,56 @@ const policy: SettlePolicy = {
   coinPrice: 4000n * dollar,
 }
 // A gas price at which a row costs a tenth of a cent: 20,000 gas x 12.5 Mwei x $4000.
-const cheap: Moment = { nowMs, weiPerGas: 12_500_000n, occasion: 'routine' }
-const rowCost = gasCost(rowGas, cheap.weiPerGas, policy.coinPrice)
-const costOf = (rows: number, { weiPerGas }: Moment = cheap) =>
-  gasCost(gasOf(rows), weiPerGas, policy.coinPrice)
+const noData = [0n, 0n] as const
+const cheap: Moment = { nowMs, price: claimPrice(12_500_000n, noData), occasion: 'routine' }
+const rowCostAt = ({ price }: Moment) => worthOfWei(price.rowWei, policy.coinPrice)
+const rowCost = rowCostAt(cheap)
+const costOf = (rows: number, { price }: Moment = cheap) =>
+  worthOfWei(price.batchWei + BigInt(rows) * price.rowWei, policy.coinPrice)
 const idsOf = (chosen: readonly { channelId: Hex }[]) => chosen.map(({ channelId }) => channelId)
 
-test('gas has its price in atomic USDC, rounded up', () => {
-  expect(rowCost).toBe(1000n)
-  expect(gasCost(1, 1n, dollar)).toBe(1n)
-  expect(gasCost(20_000, 12_500_000n, 0n)).toBe(0n)
+describe('the price of a claim', () => {
+  test('is that of its gas where bytes cost nothing', () => {
+    expect(rowCost).toBe(1000n)
+    expect(claimPrice(3n, noData)).toEqual({ rowWei: 3n * BigInt(rowGas), batchWei: 3n * BigInt(batchGas) })
+  })
+
+  test('meets within a hundredth what the OP stack asks for the bytes of any number of rows', () => {
+    const prices = fc.bigInt({ min: 10n ** 9n, max: 10n ** 18n })
+    fc.assert(
+      fc.property(prices, fc.integer({ min: 1, max: 195 }), (scaled, rows) => {
+        const asked = (size: number) => opStackFee(size, scaled)
+        const [one, many] = claimSizes
+        const { rowWei, batchWei } = claimPrice(0n, [asked(one), asked(many)])
+        const told = batchWei + BigInt(rows) * rowWei
+        const real = asked(one + ((many - one) / 100) * (rows - 1))
+        expect(told * 100n).toBeGreaterThanOrEqual(real * 99n)
+        expect(told * 100n).toBeLessThanOrEqual((real + BigInt(rows)) * 101n)
+      }),
+    )
+  })
+
+  test('never falls below that of its gas, whatever RPCs say of bytes, and rises with it', () => {
+    const wei = fc.bigInt({ min: 0n, max: 10n ** 18n })
+    fc.assert(
+      fc.property(price, wei, wei, wei, (weiPerGas, one, many, more) => {
+        const [gas, all] = [claimPrice(weiPerGas, noData), claimPrice(weiPerGas, [one, many])]
+        expect(all.rowWei).toBeGreaterThanOrEqual(gas.rowWei)
+        expect(all.batchWei).toBeGreaterThanOrEqual(gas.batchWei)
+        expect(all.batchWei + all.rowWei - gas.batchWei - gas.rowWei).toBeGreaterThanOrEqual(one)
+        const dearer = claimPrice(weiPerGas, [one, many + more])
+        expect(dearer.rowWei).toBeGreaterThanOrEqual(all.rowWei)
+      }),
+    )
+  })
 })
+
+/** The specified upper bound of the OP stack since Fjord; `scaled` stands for the prices of the chain below. */
+function opStackFee(unsignedSize: number, scaled: bigint): bigint {
+  const size = BigInt(unsignedSize) + 68n
+  const estimated = -42_585_600n + 836_500n * (size + size / 255n + 16n)
+  return ((estimated > 100_000_000n ? estimated : 100_000_000n) * scaled) / 10n ** 12n
+}
 
 describe('a claim', () => {
   test('takes what is charged and not claimed, or what is left of the balance', () => {
@@ -121,7 +163,7 @@ describe('by value', () => {
 
   test('nothing is claimed while gas is too dear, however much it is', () => {
     const entries = [entryOf({ charged: 3n * dollar })]
-    const dear = { ...cheap, weiPerGas: cheap.weiPerGas * 100n }
+    const dear = { ...cheap, price: claimPrice(1_250_000_000n, noData) }
     expect(costOf(1, dear) * policy.profitFactor).toBeGreaterThan(3n * dollar)
     expect(chooseClaims(entries, policy, dear)).toEqual([])
     expect(chooseClaims(entries, policy, { ...dear, occasion: 'all' })).toHaveLength(1)
@@ -166,19 +208,20 @@ const standing: fc.Arbitrary<Standing> = fc
     ageMs: fc.nat(12 * hour),
   })
   .map((one) => ({ ...one, claimed: one.claimed < one.charged ? one.claimed : one.charged }))
-const price = fc.bigInt({ min: 0n, max: 10n ** 10n })
+
+const momentOf = fc
+  .tuple(price, fc.bigInt({ min: 0n, max: 10n ** 14n }), fc.bigInt({ min: 0n, max: 10n ** 16n }))
+  .map(([weiPerGas, one, rise]) => ({ ...cheap, price: claimPrice(weiPerGas, [one, one + rise]) }))
 
 describe('whatever the channels and the price of gas are', () => {
   test('what is chosen brings its gas, and by value alone many times that', () => {
     fc.assert(
-      fc.property(fc.array(standing, { maxLength: 12 }), price, (standings, weiPerGas) => {
+      fc.property(fc.array(standing, { maxLength: 12 }), momentOf, (standings, moment) => {
         const entries = standings.map(entryOf)
-        const moment = { ...cheap, weiPerGas }
         const chosen = chooseClaims(entries, policy, moment)
         if (chosen.length === 0) return
         expect(valueOf(chosen)).toBeGreaterThanOrEqual(costOf(chosen.length, moment))
-        for (const { unclaimed } of chosen)
-          expect(unclaimed).toBeGreaterThanOrEqual(gasCost(rowGas, weiPerGas, policy.coinPrice))
+        for (const { unclaimed } of chosen) expect(unclaimed).toBeGreaterThanOrEqual(rowCostAt(moment))
         const pressing = entries.some(
           ({ ledger, unclaimedSinceMs }) =>
             ledger.withdrawing > 0n || (unclaimedSinceMs !== null && nowMs - unclaimedSinceMs >= 6 * hour),
@@ -192,9 +235,8 @@ describe('whatever the channels and the price of gas are', () => {
 
   test('a withdrawal or an old charge worth a transaction of its own is never left out', () => {
     fc.assert(
-      fc.property(fc.array(standing, { maxLength: 12 }), price, (standings, weiPerGas) => {
+      fc.property(fc.array(standing, { maxLength: 12 }), momentOf, (standings, moment) => {
         const entries = standings.map(entryOf)
-        const moment = { ...cheap, weiPerGas }
         const chosen = new Set(idsOf(chooseClaims(entries, policy, moment)))
         for (const entry of entries) {
           const order = claimOrder(entry)
@@ -211,7 +253,7 @@ describe('whatever the channels and the price of gas are', () => {
     fc.assert(
       fc.property(fc.array(standing, { maxLength: 12 }), (standings) => {
         const entries = standings.map(entryOf)
-        const leaving = { ...cheap, weiPerGas: 0n, occasion: 'leaving' } as const
+        const leaving = { ...cheap, price: freeOfCharge, occasion: 'leaving' } as const
         const due = entries.filter((entry) => claimOrder(entry) !== null).map(({ id }) => id)
         expect(new Set(idsOf(chooseClaims(entries, policy, leaving)))).toEqual(new Set(due))
       }),

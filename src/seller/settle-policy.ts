@@ -1,5 +1,5 @@
 /** Which channels to claim now, and in which batches. Pure. */
-import type { Usdc } from '../wire/amount.ts'
+import { worthOfWei, type Usdc } from '../wire/amount.ts'
 import type { ChannelConfig } from '../wire/channel.ts'
 import type { Hex } from '../wire/hex.ts'
 import type { Entry } from './channel-entry.ts'
@@ -42,12 +42,34 @@ export type Occasion = 'routine' | 'leaving' | 'all'
 export const rowGas = 20_000
 export const batchGas = 90_000
 
+// Of the unsigned transaction, with numbers as long as they get.
+const rowBytes = 480
+const batchBytes = 450
+const mostRows = 101
+
+/** For how many bytes to ask what a chain takes for them: claims of one row and of many. */
+export const claimSizes: readonly [number, number] = [batchBytes + rowBytes, batchBytes + mostRows * rowBytes]
+
 export const gasOf = (rows: number): number => batchGas + rows * rowGas
 
-/** What gas is worth: rounded up, so that a claim is never taken for cheaper than it is. */
-export function gasCost(gas: number, weiPerGas: bigint, coinPrice: Usdc): Usdc {
-  const wei = BigInt(gas) * weiPerGas
-  return (wei * coinPrice + 10n ** 18n - 1n) / 10n ** 18n
+/** What a claim would pay now, in wei: for each row, and for the transaction besides. */
+export interface ClaimPrice {
+  rowWei: bigint
+  batchWei: bigint
+}
+
+export const freeOfCharge: ClaimPrice = { rowWei: 0n, batchWei: 0n }
+
+/** `dataFees`: what the chain asks for as many bytes as `claimSizes` says. Between the two they rise evenly. */
+export function claimPrice(weiPerGas: bigint, [one, many]: readonly [bigint, bigint]): ClaimPrice {
+  const others = BigInt(mostRows - 1)
+  const rise = many > one ? many - one : 0n
+  const rowFee = (rise + others - 1n) / others
+  const batchFee = one > rowFee ? one - rowFee : 0n
+  return {
+    rowWei: BigInt(rowGas) * weiPerGas + rowFee,
+    batchWei: BigInt(batchGas) * weiPerGas + batchFee,
+  }
 }
 
 /** What the channel can claim, or null when nothing is due. Measured on the chain: a reorg may undo a claim. */
@@ -61,8 +83,7 @@ export function claimOrder(entry: Entry): ClaimOrder | null {
 
 export interface Moment {
   nowMs: number
-  /** what a claim would pay for gas now */
-  weiPerGas: bigint
+  price: ClaimPrice
   occasion: Occasion
 }
 
@@ -73,28 +94,29 @@ export interface Moment {
  */
 export function chooseClaims(entries: Iterable<Entry>, policy: SettlePolicy, moment: Moment): ClaimOrder[] {
   const { nowMs, occasion } = moment
-  const costOf = (gas: number) => gasCost(gas, moment.weiPerGas, policy.coinPrice)
+  const { rowWei, batchWei } = moment.price
+  const rowCost = worthOfWei(rowWei, policy.coinPrice)
+  const costOf = (rows: number) => worthOfWei(batchWei + BigInt(rows) * rowWei, policy.coinPrice)
   const due: { entry: Entry; order: ClaimOrder }[] = []
   for (const entry of entries) {
     const order = claimOrder(entry)
-    if (order !== null && (occasion === 'all' || order.unclaimed >= costOf(rowGas)))
-      due.push({ entry, order })
+    if (order !== null && (occasion === 'all' || order.unclaimed >= rowCost)) due.push({ entry, order })
   }
   const chosen = due
     .toSorted((a, b) => Number(isUrgent(b.entry)) - Number(isUrgent(a.entry)))
     .map(({ order }) => order)
   if (occasion === 'all') return chosen
-  if (occasion === 'leaving') return valueOf(chosen) >= costOf(gasOf(chosen.length)) ? chosen : []
+  if (occasion === 'leaving') return valueOf(chosen) >= costOf(chosen.length) ? chosen : []
 
   const { profitFactor, threshold } = policy
-  const rich = chosen.filter(({ unclaimed }) => unclaimed >= profitFactor * costOf(rowGas))
+  const rich = chosen.filter(({ unclaimed }) => unclaimed >= profitFactor * rowCost)
   const value = valueOf(rich)
-  const isRich = value >= threshold && value >= profitFactor * costOf(gasOf(rich.length))
+  const isRich = value >= threshold && value >= profitFactor * costOf(rich.length)
   const byValue = new Set(isRich ? rich : [])
   const pressing = due
     .filter(({ entry }) => isUrgent(entry) || isOld(entry, policy, nowMs))
     .map(({ order }) => order)
-  const isWorthIt = valueOf(pressing) >= costOf(gasOf(pressing.length))
+  const isWorthIt = valueOf(pressing) >= costOf(pressing.length)
   // Beside a batch that goes out anyway a row costs its own gas alone.
   const byNeed = new Set(isRich || isWorthIt ? pressing : [])
   return chosen.filter((order) => byValue.has(order) || byNeed.has(order))

@@ -12,9 +12,11 @@ import { openStuck } from './settle-stuck.ts'
 import {
   chooseClaims,
   claimOrder,
+  freeOfCharge,
   intoBatches,
   valueOf,
   type ClaimOrder,
+  type ClaimPrice,
   type Occasion,
   type SettlePolicy,
 } from './settle-policy.ts'
@@ -36,8 +38,7 @@ export interface SettleParts {
   /** Brings earlier claims to their outcome, and again those that a reorg undid. Throws while one stays unknown. */
   reconcile: () => Promise<void>
   readChain: (ids: Hex[]) => Promise<ChainFacts[]>
-  /** what a claim would pay for gas now, wei per gas */
-  weiPerGas: () => Promise<bigint>
+  claimPrice: () => Promise<ClaimPrice>
   /** the time between a withdrawal's begin and the money being gone */
   withdrawDelayMs: number
   now: Clock
@@ -85,7 +86,7 @@ export function openSettler(parts: SettleParts): Settler {
   async function choose(occasion: Occasion): Promise<ClaimOrder[]> {
     const candidates = [...book.entries()].filter((entry) => mayTry(entry, occasion))
     if (candidates.length === 0) return []
-    const moment = { nowMs: now(), weiPerGas: await priceOfGas(occasion), occasion }
+    const moment = { nowMs: now(), price: await priceFor(occasion), occasion }
     const chosen = new Set(chooseClaims(candidates, policy, moment).map(({ channelId }) => channelId))
     // Somebody else may have claimed meanwhile, or the balance may have fallen: the chain decides what is left.
     await adopt([...chosen])
@@ -101,8 +102,8 @@ export function openSettler(parts: SettleParts): Settler {
     return order !== null && (occasion === 'all' || stuck.mayTry(entry.id, order.totalClaimed))
   }
 
-  const priceOfGas = (occasion: Occasion): Promise<bigint> =>
-    occasion === 'all' || policy.coinPrice === 0n ? Promise.resolve(0n) : parts.weiPerGas()
+  const priceFor = (occasion: Occasion): Promise<ClaimPrice> =>
+    occasion === 'all' || policy.coinPrice === 0n ? Promise.resolve(freeOfCharge) : parts.claimPrice()
 
   async function claimBatch(orders: ClaimOrder[]): Promise<Usdc> {
     if (orders.length === 0) return 0n

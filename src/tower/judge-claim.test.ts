@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { claimCost, judgeClaim } from './judge-claim.ts'
+import { judgeClaim } from './judge-claim.ts'
 
 const channel = { balance: 1_000n, totalClaimed: 0n, withdrawAmount: 500n, withdrawInitiatedAtSec: 10_000 }
 const held = { totalClaimed: 300n, withdrawDelay: 900 }
@@ -60,11 +60,4 @@ test('whenever money would be lost, at least half of the delay is left to claim 
       if (!isAtRisk) expect(kind).not.toBe('claim')
     }),
   )
-})
-
-test('the cost of a claim is never rounded down', () => {
-  expect(claimCost(0n, 4_000_000_000n)).toBe(0n)
-  expect(claimCost(1n, 4_000_000_000n)).toBe(1n)
-  // At 0.01 gwei and 4,000 USD: a quarter of a cent.
-  expect(claimCost(10_000_000n, 4_000_000_000n)).toBe(2_560n)
 })

@@ -44,7 +44,5 @@ function headStart(withdrawDelay: number, wanted: number | null): number {
 // Measured: 57,000 alone, 31,000 beside others, and 17,000 more for a receiver's first claim ever. Rounded up.
 export const rowGas = 64_000
 
-/** What the gas of one claim is worth; `coinPrice` is that of a whole coin. Rounded up. */
-export function claimCost(weiPerGas: bigint, coinPrice: Usdc): Usdc {
-  return (BigInt(rowGas) * weiPerGas * coinPrice + 10n ** 18n - 1n) / 10n ** 18n
-}
+/** Of one claim's unsigned transaction: 760, and a little more for each of many. */
+export const rowBytes = 800

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { formatUsd, maxUsdc, parseAmount, parseUsd } from './amount.ts'
+import { formatUsd, maxUsdc, parseAmount, parseUsd, worthOfWei } from './amount.ts'
 
 test('an amount is a canonical decimal string that fits a signed 64-bit column', () => {
   expect(parseAmount('0')).toBe(0n)
@@ -56,4 +56,12 @@ test('what is shown reads back as the same amount', () => {
       expect(parseUsd(formatUsd(amount))).toBe(amount)
     }),
   )
+})
+
+test('what a chain’s own coin is worth is never rounded down', () => {
+  expect(worthOfWei(0n, 4_000_000_000n)).toBe(0n)
+  expect(worthOfWei(1n, 4_000_000_000n)).toBe(1n)
+  expect(worthOfWei(10n ** 18n, 4_000_000_000n)).toBe(4_000_000_000n)
+  // 20,000 gas at 0.0125 gwei, with the coin at 4,000 USD: a tenth of a cent.
+  expect(worthOfWei(20_000n * 12_500_000n, 4_000_000_000n)).toBe(1000n)
 })

@@ -39,3 +39,10 @@ export function formatUsd(amount: Usdc): string {
     .replace(/0{1,4}$/, '')
   return `${amount < 0n ? '-' : ''}$${size / 1_000_000n}.${decimals}`
 }
+
+/**
+ * What an amount of a chain's own coin is worth: `wei` of it in atomic USDC, where a whole coin (10^18 wei) is worth
+ * `coinPrice`. Rounded up, so that nothing is taken for cheaper than it is.
+ */
+export const worthOfWei = (wei: bigint, coinPrice: Usdc): Usdc =>
+  (wei * coinPrice + 10n ** 18n - 1n) / 10n ** 18n

@@ -5,7 +5,7 @@ import type { SellerNodeOptions } from '../../src/node/seller-node.ts'
 import type { Entry } from '../../src/seller/channel-entry.ts'
 import { openSettler, type SettleParts, type Settler } from '../../src/seller/settle.ts'
 import { settleDefaults } from '../../src/seller/settle-policy.ts'
-import { accounts, openTestChain, type TestChain } from '../fixtures/chain.ts'
+import { accounts, openTestChain, placeDataOracle, type TestChain } from '../fixtures/chain.ts'
 import { depositDirectly, openRawBuyer, RawBuyer } from '../fixtures/raw-buyer.ts'
 import { startScriptedEngine, type ScriptedEngine } from '../fixtures/scripted-engine.ts'
 import { openSellerDesk, type SellerDesk } from '../fixtures/seller-desk.ts'
@@ -71,7 +71,7 @@ function settlerOf({ book, onChain }: SellerDesk, more: Partial<SettleParts> = {
     sendClaims: onChain.sendClaims,
     reconcile: onChain.reconcileClaims,
     readChain: onChain.readChannels,
-    weiPerGas: onChain.weiPerGas,
+    claimPrice: onChain.claimPrice,
     withdrawDelayMs: 900_000,
     now: Date.now,
     log: silentLog,
@@ -246,6 +246,20 @@ describe('a running seller', () => {
     const dear = await openSeller({ settle: { ...never, coinPrice: 4_000_000_000n } })
     const other = await openPaying(dear)
     await dear.close(0)
+    expect(await claimedOf(other)).toBe(0n)
+  })
+
+  test('weighs what the chain takes for the bytes of a claim, where it takes something', async () => {
+    await placeDataOracle(chain, 10n ** 15n)
+    const settle = { ...never, coinPrice: 1_000n }
+    const blind = await openSeller({ settle })
+    const buyer = await openPaying(blind)
+    await blind.close(0)
+    expect(await claimedOf(buyer)).toBe(buyer.charged)
+
+    const seeing = await openSeller({ settle, paysForData: true })
+    const other = await openPaying(seeing)
+    await seeing.close(0)
     expect(await claimedOf(other)).toBe(0n)
   })
 

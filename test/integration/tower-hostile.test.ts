@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import { rowGas } from '../../src/tower/judge-claim.ts'
+import { rowBytes, rowGas } from '../../src/tower/judge-claim.ts'
 import { openClaimSender } from '../../src/tower/send-claims.ts'
 import { bytesToHex } from '../../src/wire/hex.ts'
 import { mostUpdates, type TowerUpdate } from '../../src/wire/tower.ts'
-import { accounts, openTestChain, type TestChain } from '../fixtures/chain.ts'
+import { accounts, openTestChain, placeDataOracle, type TestChain } from '../fixtures/chain.ts'
 import { makeUpdate, startHostileSeller } from '../fixtures/hostile-seller.ts'
 import { openOutboxDatabase, openTempDir } from '../fixtures/outbox-store.ts'
 import { depositDirectly, openRawBuyer } from '../fixtures/raw-buyer.ts'
@@ -214,16 +214,21 @@ test('a tower without gas money says so, and claims once it has some', async () 
   await claimed(chain, buyer.channelId, buyer.charged)
 })
 
-test('dust that would cost more gas than it brings is left', async () => {
+test.for([
+  ['gas', false],
+  ['for its bytes', true],
+] as const)('dust that would cost more %s than it brings is left', async ([, paysForData]) => {
   await using seller = await openTestSeller(chain, engine.url, { key: await freshSellerKey(chain) })
   const key = await freshSellerKey(chain)
   const code = await towerCode(seller.folder)
   // A coin so dear that only the second buyer's earnings are worth their gas.
   const gas = (await chain.rpc.send('eth_gasPrice')) as string
-  const coinPrice = (10n ** 18n * 2_000n) / (BigInt(gas) * BigInt(rowGas))
-  await using tower = await openTestTower(chain, { key, sellers: [seller.url], code, coinPrice })
-  const dust = await openRawBuyer(chain, seller.url, 51)
-  const worthy = await openRawBuyer(chain, seller.url, 52)
+  const dearCoin = (10n ** 18n * 2_000n) / (BigInt(gas) * BigInt(rowGas))
+  const coinPrice = paysForData ? 1_000n : dearCoin
+  await placeDataOracle(chain, (10n ** 18n * 2n) / BigInt(rowBytes))
+  await using tower = await openTestTower(chain, { key, sellers: [seller.url], code, coinPrice, paysForData })
+  const dust = await openRawBuyer(chain, seller.url, paysForData ? 53 : 51)
+  const worthy = await openRawBuyer(chain, seller.url, paysForData ? 54 : 52)
   await depositDirectly([dust, worthy], 1_000_000n)
   await dust.chat({ say: 'tokens=1' })
   while (worthy.charged < 20_000n) await worthy.chat({ say: 'tokens=200' })
