@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { isCurrent, migrate, migrations } from './migrate.ts'
-import { testDb } from './samples.ts'
+import { sellerChannel, testDb } from './samples.ts'
+import { loadChannels, saveChannel } from './seller-operations.ts'
 
 const hash = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 16)
 
@@ -12,6 +13,7 @@ test('a migration that was released never changes', () => {
     'b57c444ce3d823ae',
     'f72aa24b864baf5e',
     '79ef011d7912f21a',
+    'ca0abf42e4fb5c06',
   ])
   expect(migrations.buyer.map(hash)).toEqual([
     'baa24bbf75d3c0a5',
@@ -27,6 +29,19 @@ test('migrating twice changes nothing', () => {
   using store = testDb('buyer')
   migrate(store.db, 'buyer')
   expect(isCurrent(store.db, 'buyer')).toBe(true)
+})
+
+test('a list that nobody asks goes, and what a seller knows stays', () => {
+  using store = testDb('seller')
+  const { db } = store
+  saveChannel(db, { channel: sellerChannel() })
+  const created = /CREATE TABLE deposits [^;]*;/.exec(migrations.seller[1]!)![0]
+  db.exec(`${created} INSERT INTO deposits VALUES ('a', 'b', 1, 'c')`)
+  db.pragma('user_version = 5')
+  migrate(db, 'seller')
+  expect(isCurrent(db, 'seller')).toBe(true)
+  expect(db.prepare(`SELECT name FROM sqlite_master WHERE name = 'deposits'`).all()).toEqual([])
+  expect(loadChannels(db)).toMatchObject([sellerChannel()])
 })
 
 test('a database of a newer openseed is refused', () => {

@@ -7,6 +7,7 @@ import { outboxBumps } from './migrations/003-outbox-bumps.ts'
 import { sellerExact } from './migrations/004-seller-exact.ts'
 import { buyerEvidence, sellerEvidence } from './migrations/005-evidence.ts'
 import { buyerExact } from './migrations/006-buyer-exact.ts'
+import { sellerDeposits } from './migrations/007-seller-deposits.ts'
 import type { Db } from './open.ts'
 
 export type SchemaName = 'buyer' | 'seller' | 'tower'
@@ -14,7 +15,7 @@ export type SchemaName = 'buyer' | 'seller' | 'tower'
 /** Each role's steps in order; a step that was released never changes, a new one is appended. */
 export const migrations: Record<SchemaName, readonly string[]> = {
   buyer: [common, buyer, outboxBumps, buyerEvidence, buyerExact],
-  seller: [common, seller, outboxBumps, sellerExact, sellerEvidence],
+  seller: [common, seller, outboxBumps, sellerExact, sellerEvidence, sellerDeposits],
   tower: [common, tower, outboxBumps],
 }
 

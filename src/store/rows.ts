@@ -87,14 +87,6 @@ export interface BuyerRequestRow {
   closedAtMs: number | null
 }
 
-/** A deposit that a seller put on chain. */
-export interface SellerDepositRow {
-  channelId: Hex
-  salt: Hex
-  amount: Usdc
-  txHash: Hex
-}
-
 /** A deposit that a buyer made. */
 export interface BuyerDepositRow {
   channelId: Hex
@@ -207,13 +199,6 @@ export const buyerRequestColumns: Columns<BuyerRequestRow> = {
   receipt: 'text',
   outcome: 'text',
   closedAtMs: 'number',
-}
-
-export const sellerDepositColumns: Columns<SellerDepositRow> = {
-  channelId: 'text',
-  salt: 'text',
-  amount: 'bigint',
-  txHash: 'text',
 }
 
 export const buyerDepositColumns: Columns<BuyerDepositRow> = {

@@ -5,14 +5,12 @@ import { channelId, hex32, sellerChannel, sellerRequest, testDb } from './sample
 import {
   admit,
   closeUnknown,
-  findDeposit,
   findRequest,
   finish,
   listRequests,
   loadChannel,
   loadChannels,
   meter,
-  recordDeposit,
   saveChannel,
   totals,
 } from './seller-operations.ts'
@@ -155,16 +153,6 @@ test('requests are listed newest first, of one channel or of all', () => {
   expect(listRequests(db, { limit: 9 }).map((row) => row.id)).toEqual([hex32(30), id])
   expect(listRequests(db, { limit: 1 }).map((row) => row.id)).toEqual([hex32(30)])
   expect(listRequests(db, { channelId, limit: 9 }).map((row) => row.id)).toEqual([id])
-})
-
-test('a deposit authorization is recorded once per channel', () => {
-  using store = testDb('seller')
-  const { db } = store
-  const deposit = { channelId, salt: hex32(7), amount: 5n, txHash: hex32(8) }
-  expect(recordDeposit(db, deposit)).toBe(true)
-  expect(recordDeposit(db, { ...deposit, amount: 6n })).toBe(false)
-  expect(findDeposit(db, deposit)).toEqual(deposit)
-  expect(findDeposit(db, { channelId, salt: hex32(9) })).toBeNull()
 })
 
 test('offers and single facts are kept', () => {

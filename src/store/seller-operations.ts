@@ -10,11 +10,9 @@ import { sellerExactReads, sellerExactWrites } from './seller-exact-operations.t
 import {
   fromColumns,
   sellerChannelColumns,
-  sellerDepositColumns,
   sellerRequestColumns,
   toColumns,
   type SellerChannelRow,
-  type SellerDepositRow,
   type SellerRequestRow,
 } from './rows.ts'
 
@@ -104,16 +102,6 @@ export function meter(db: Db, metered: RequestKey & { meter: Usdc }): boolean {
   return changes === 1
 }
 
-/** False when this authorization was recorded before. */
-export function recordDeposit(db: Db, deposit: SellerDepositRow): boolean {
-  const { changes } = sql(
-    db,
-    `INSERT INTO deposits (channelId, salt, amount, txHash) VALUES (@channelId, @salt, @amount, @txHash)
-     ON CONFLICT (channelId, salt) DO NOTHING`,
-  ).run(toColumns(sellerDepositColumns, deposit))
-  return changes === 1
-}
-
 function insertRequest(db: Db, request: SellerRequestRow): void {
   sql(
     db,
@@ -156,14 +144,6 @@ export function listRequests(
     .map((record) => fromColumns(sellerRequestColumns, record))
 }
 
-export function findDeposit(
-  db: Db,
-  key: Pick<SellerDepositRow, 'channelId' | 'salt'>,
-): SellerDepositRow | null {
-  const record = sql(db, `SELECT * FROM deposits WHERE channelId = @channelId AND salt = @salt`).get(key)
-  return record ? fromColumns(sellerDepositColumns, record) : null
-}
-
 /** Over all channels; `requests` counts the finished ones that cost something. */
 export function totals(db: Db): { charged: Usdc; claimed: Usdc; requests: number } {
   const sums = sql(
@@ -185,7 +165,6 @@ export const sellerOperations = {
     finish,
     closeUnknown,
     meter,
-    recordDeposit,
   },
   reads: {
     ...commonReads,
@@ -196,7 +175,6 @@ export const sellerOperations = {
     loadChannel,
     findRequest,
     listRequests,
-    findDeposit,
     totals,
   },
 }
