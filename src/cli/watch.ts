@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import type { WatchFacts } from '../node/run-watch.ts'
 import type { Context, OpenContext } from './context.ts'
+import { addWatchStatus } from './watch-status.ts'
 import { openRunLog } from './long-running.ts'
 import type { PasswordOptions } from './password.ts'
 import {
@@ -43,6 +44,7 @@ export function addWatch(program: Command, open: OpenContext): void {
     .option('--code <code>', 'pairs with a seller for the first time; made there by: openseed watchers code')
     .option('--password-stdin', 'read the password from the first line of stdin')
     .action((given: WatchOptions) => runTower(open(), given))
+  addWatchStatus(watch, open)
 }
 
 export function addWatchers(program: Command, open: OpenContext): void {

@@ -1,20 +1,16 @@
 /** Composition root of the watchtower: construct, start, dispose. No decisions live here. */
-import { setTimeout as sleep } from 'node:timers/promises'
 import { systemClock, type Clock } from '../base/clock.ts'
 import { OpenSeedError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { checkChain, knownEscrowCode } from '../chain/check.ts'
-import { openEscrow, type Escrow } from '../chain/escrow.ts'
-import { readDataFees } from '../chain/data-fee.ts'
-import { weiPerGas } from '../chain/fees.ts'
+import { openEscrow, type Head } from '../chain/escrow.ts'
 import { openOutbox } from '../chain/outbox.ts'
-import { openRpc, type Rpc } from '../chain/rpc.ts'
+import { openRpc } from '../chain/rpc.ts'
 import { lockRole } from '../store/lock.ts'
 import { openWriter } from '../store/writer.ts'
 import { loadClaimBook, type ClaimBook, type TowerStore } from '../tower/claim-book.ts'
 import { openFollowing, type Following } from '../tower/follow.ts'
 import { openGuard } from '../tower/guard.ts'
-import { rowBytes, rowGas } from '../tower/judge-claim.ts'
 import { openSellerSource } from '../tower/seller-source.ts'
 import { openClaimSender } from '../tower/send-claims.ts'
 import { watchWithdrawals } from '../tower/watch-withdrawals.ts'
@@ -25,9 +21,12 @@ import type { Address, Hex } from '../wire/hex.ts'
 import type { NetworkTerms } from '../wire/network.ts'
 import { normalCode } from '../wire/tower-auth.ts'
 import { encodeTowerPairing, parseTowerPairing, type TowerPairing } from '../wire/tower.ts'
+import { openControl } from './control.ts'
 import { openNodeKey } from './identity.ts'
 import { outboxStoreOf } from './outbox-store.ts'
+import { claimWei, readGas, warnOfLowGas } from './tower-gas.ts'
 import { openTowerLink, towerAddress, type TowerP2p } from './tower-link.ts'
+import { towerControl } from './tower-status.ts'
 
 export interface TowerNodeOptions {
   /** the role's own folder */
@@ -75,8 +74,6 @@ export interface TowerNode {
 
 const usualChannels = 10_000
 const pairWithinMs = 60_000
-const gasEveryMs = 60 * 60_000
-const fewClaims = 20n
 
 interface Paired {
   seller: string
@@ -106,6 +103,7 @@ export async function startTowerNode(options: TowerNodeOptions): Promise<TowerNo
   const { chainId } = network
   const { signal } = stop
   const outbox = openOutbox({ rpc, store: outboxStore, key, chainId, confirmations, now, log, signal })
+  const purse = { escrow, address: outbox.address, paysForData: options.paysForData ?? false }
   const nodeKey = openNodeKey(folder)
   const link = cleanup.use(openTowerLink({ key: nodeKey, network, p2p: options.p2p, store, now, log }))
   const sourceOf = (seller: string) => openSellerSource(link.open(seller), nodeKey, now)
@@ -117,8 +115,7 @@ export async function startTowerNode(options: TowerNodeOptions): Promise<TowerNo
     book,
     sender: openClaimSender(escrow, outbox, outboxStore),
     headStartSec: options.headStartSec,
-    least: async () =>
-      options.coinPrice === 0n ? 0n : worthOfWei(await claimWei(rpc, options), options.coinPrice),
+    least: async () => (options.coinPrice === 0n ? 0n : worthOfWei(await claimWei(purse), options.coinPrice)),
     ...(options.everyMs !== undefined && { everyMs: options.everyMs }),
     now,
     log,
@@ -135,19 +132,24 @@ export async function startTowerNode(options: TowerNodeOptions): Promise<TowerNo
       openFollowing({ seller, pairing, cursor, source, book, digests, curve, onNews, now, log }),
     )
   }
+  const heads = rpc.sources.map(({ name }) => ({ name, head: null as Head | null }))
+  const onHead = (source: number, newest: Head) => void (heads[source]!.head = newest)
+  const sellers = paired.map(({ seller }) => seller)
+  const standing = { gasAddress: outbox.address, sellers, book, guard, followings, heads }
+  cleanup.use(await openControl(folder, towerControl({ ...standing, readGas: () => readGas(purse) })))
   const { pollMs = 10_000 } = options
   const background = [
     guard.run(signal),
-    watchWithdrawals({ escrow, guard, fromBlock: head.number, pollMs, log }, signal),
+    watchWithdrawals({ escrow, guard, fromBlock: head.number, pollMs, onHead, log }, signal),
     ...[...followings.values()].map((following) => following.run(signal)),
-    warnOfLowGas(escrow, outbox.address, { claimWei: () => claimWei(rpc, options), log }, signal),
+    warnOfLowGas(purse, log, signal),
   ]
   const resources = cleanup.move()
   let ended: Promise<void> | undefined
   return {
     peer: nodeKey.peerId,
     gasAddress: outbox.address,
-    sellers: paired.map(({ seller }) => seller),
+    sellers,
     book,
     followings,
     failed: fatal.promise,
@@ -200,40 +202,6 @@ async function pairAll(
   await store.run('watchSeller', { seller: fresh, pairing: text, cursor: '', pairedAtMs: now() })
   log.info({ seller: fresh }, 'paired with a seller')
   return [...kept.filter(({ seller }) => seller !== fresh), { seller: fresh, pairing, cursor: '' }]
-}
-
-/** What one claim would pay now. */
-async function claimWei(
-  rpc: Rpc,
-  { paysForData = false }: Pick<TowerNodeOptions, 'paysForData'>,
-): Promise<bigint> {
-  const [wei, [dataFee = 0n]] = await Promise.all([
-    weiPerGas(rpc),
-    paysForData ? readDataFees(rpc, [rowBytes]) : [],
-  ])
-  return BigInt(rowGas) * wei + dataFee
-}
-
-async function warnOfLowGas(
-  escrow: Escrow,
-  address: Address,
-  { claimWei, log }: { claimWei: () => Promise<bigint>; log: Log },
-  signal: AbortSignal,
-): Promise<void> {
-  while (!signal.aborted) {
-    try {
-      const [wei, price] = await Promise.all([escrow.nativeBalance(address), claimWei()])
-      const claims = price === 0n ? fewClaims : wei / price
-      if (claims < fewClaims)
-        log.warn(
-          { address, wei: wei.toString(), claims: Number(claims) },
-          "the watchtower has little to pay gas with; send some of the chain's coin to this address",
-        )
-    } catch (err) {
-      log.debug({ err }, 'the balance for gas was not read')
-    }
-    await sleep(gasEveryMs, undefined, { signal, ref: false }).catch(() => undefined)
-  }
 }
 
 const nobodyToWatch = () =>

@@ -36,6 +36,10 @@ export class ClaimBook {
     return [...this.#held.keys()]
   }
 
+  all(): TowerClaimRow[] {
+    return [...this.#held.values()]
+  }
+
   /** How many channels more of this seller have a place. */
   room(seller: string): number {
     return this.#mostChannels - (this.#counts.get(seller) ?? 0)

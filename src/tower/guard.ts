@@ -31,6 +31,11 @@ export interface GuardParts {
   log: Log
 }
 
+export interface SeenChannel {
+  withdrawing: boolean
+  totalClaimed: Usdc
+}
+
 export interface Guard {
   /** Something happened on the chain to these channels; maybe to all of them without any. */
   look(ids?: Iterable<Hex>): void
@@ -38,6 +43,8 @@ export interface Guard {
   renewed(ids: Iterable<Hex>): void
   /** A block as some RPC showed it: the chain's clock may be ahead of ours. */
   saw(timestampSec: number): void
+  /** The channel as it was when it was looked at last; undefined before that. */
+  seen(id: Hex): SeenChannel | undefined
   /** What was mined from this block on may be undone. */
   reorged(fromBlock: number): void
   /** Resolves when the signal aborts. */
@@ -56,8 +63,7 @@ const mostAtOnce = 200
 export function openGuard(parts: GuardParts): Guard {
   const { escrow, book, sender, everyMs = usualEveryMs, paceMs = usualPaceMs, now, log } = parts
   const suspects = new Set<Hex>()
-  /** whether a withdrawal was pending when the channel was looked at last */
-  const seen = new Map<Hex, boolean>()
+  const seen = new Map<Hex, SeenChannel>()
   /** since when the chain has had the claims */
   const doneSince = new Map<Hex, number>()
   /** channels to be looked at again, and when: mostly when a head start is over */
@@ -108,7 +114,7 @@ export function openGuard(parts: GuardParts): Guard {
         const row = book.find(id)
         const chain = facts[index]
         if (row === undefined || chain === undefined) continue
-        seen.set(id, chain.withdrawAmount > 0n)
+        seen.set(id, { withdrawing: chain.withdrawAmount > 0n, totalClaimed: chain.totalClaimed })
         const held = { totalClaimed: row.totalClaimed, withdrawDelay: row.config.withdrawDelay }
         const moment = { nowSec: nowSec(), headStartSec: parts.headStartSec, least }
         const verdict = judgeClaim(held, chain, moment)
@@ -195,7 +201,7 @@ export function openGuard(parts: GuardParts): Guard {
       if (known === null || known.length > 0) roused.resolve()
     },
     renewed(ids) {
-      const open = [...ids].filter((id) => seen.get(id) !== false)
+      const open = [...ids].filter((id) => seen.get(id)?.withdrawing !== false)
       if (open.length === 0) return
       for (const id of open) suspects.add(id)
       roused.resolve()
@@ -205,6 +211,7 @@ export function openGuard(parts: GuardParts): Guard {
       chainSec = timestampSec
       if ([...waiting.values()].some((untilSec) => untilSec <= chainSec)) roused.resolve()
     },
+    seen: (id) => seen.get(id),
     reorged(fromBlock) {
       reorgedSince = Math.min(fromBlock, reorgedSince ?? fromBlock)
       // The turn that runs now may wait for a claim that waits for an earlier one that is gone. What fails here is done
