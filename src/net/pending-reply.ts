@@ -22,6 +22,9 @@ export interface SellerReply {
   body: Readable
 }
 
+// What ETIMEDOUT says of a connection that stood: no signs of life, and no reset either.
+const wentSilent = "the seller's connection went silent."
+
 type Controller = Dispatcher.DispatchController
 type Phase = 'connect' | 'head' | 'body'
 
@@ -167,13 +170,17 @@ export class PendingReply implements Dispatcher.DispatchHandler {
       })
     }
     if (this.#phase === 'body') {
-      return this.#error('seller_stream_broken', `${seller} broke off its answer (${code}).`, cause)
+      const why = code === 'ETIMEDOUT' ? `: ${wentSilent}` : ` (${code}).`
+      return this.#error('seller_stream_broken', `${seller} broke off its answer${why}`, cause)
     }
     if (code === 'UND_ERR_HEADERS_OVERFLOW') {
       return this.#error('seller_failed', `${seller} sent response headers over 32 KiB.`, cause)
     }
     if (cause.name === 'HTTPParserError') {
       return this.#error('seller_failed', `${seller} does not speak HTTP (${code}).`, cause)
+    }
+    if (this.#phase === 'head' && code === 'ETIMEDOUT') {
+      return this.#error('seller_unreachable', `${seller} did not answer: ${wentSilent}`, cause)
     }
     const what = this.#phase === 'connect' ? 'cannot be reached' : 'closed the connection without an answer'
     return this.#error('seller_unreachable', `${seller} ${what} (${code}).`, cause)

@@ -49,6 +49,7 @@ describe('a pulled cable is noticed within five seconds', () => {
     cable.pull()
     const failure = await failureOf(readBody(body, 100))
     expect(failure).toMatchObject({ code: 'seller_stream_broken', details: { sent: true } })
+    expect(failure.message).toMatch(/broke off its answer: the seller's connection went silent\.$/)
     expect(failure.tookMs).toBeLessThan(5_500)
     expect(buyer.pathTo(seller.host.peerId)).toBeNull()
   })
@@ -129,6 +130,22 @@ describe('an error says whether the request had left', () => {
     await begun.promise
     cable.cut()
     expect(await pending).toMatchObject({ code: 'seller_unreachable', details: { sent: true } })
+  })
+
+  test('yes: nobody was heard of any more after it was sent', async () => {
+    const begun = Promise.withResolvers<void>()
+    await using seller = await openServingPeer(() => begun.resolve())
+    await using cable = await openCable(seller.host.addrs()[0]!)
+    await using buyer = await openPeer()
+    await using client = clientOver(buyer, { peerId: seller.host.peerId, addrs: () => [cable.addr] })
+    const pending = failureOf(client.request(get()))
+    await begun.promise
+    cable.pull()
+    expect(await pending).toMatchObject({
+      code: 'seller_unreachable',
+      message: expect.stringMatching(/did not answer: the seller's connection went silent\.$/),
+      details: { sent: true },
+    })
   })
 
   test('no: the connection was cut while it lay idle, and there is no other', async () => {

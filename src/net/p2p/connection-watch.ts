@@ -53,10 +53,15 @@ function watch(connection: Connection, isBusy: (connection: Connection) => boole
   }
   const judge = () => {
     if (connection.status !== 'open') return
-    if (heardMs < askedMs) connection.abort(new Error('the connection has gone silent'))
+    if (heardMs < askedMs) connection.abort(silence())
     else rest(0)
   }
   muxer.maConn.addEventListener('message', hear)
   connection.addEventListener('close', () => clearTimeout(timer))
   rest(times.busyMs)
+}
+
+// TCP's own word for it, which passes through sockets and is understood above them.
+function silence(): Error {
+  return Object.assign(new Error('the connection went silent'), { code: 'ETIMEDOUT' })
 }

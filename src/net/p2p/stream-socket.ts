@@ -185,8 +185,10 @@ class StreamSocket extends Duplex implements PeerSocket {
   }
 }
 
-function cut(cause: unknown): Error {
-  return Object.assign(new Error('the stream was cut', { cause }), { code: 'ECONNRESET' })
+/** Whom nobody has heard any more has not reset anything. */
+function cut(cause: (Error & { code?: unknown }) | undefined): Error {
+  const code = cause?.code === 'ETIMEDOUT' ? 'ETIMEDOUT' : 'ECONNRESET'
+  return Object.assign(new Error('the stream was cut', { cause }), { code })
 }
 
 function attempt(work: () => void): void {
