@@ -21,10 +21,10 @@ export async function askIndexes(
 ): Promise<{ addrs: string[]; answered: number }> {
   const asked = await Promise.allSettled(registries.map(async (registry) => registry.indexes(signal)))
   const answers = asked.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []))
-  const own = answers.flatMap(({ record }) => addrsOf(record, { allowPrivate, names: true }))
-  // Its user chose the registry, but not whom it knows: their names could resolve to anything.
+  const own = answers.flatMap(({ record }) => addrsOf(record, { allowPrivate, lists: true }))
+  // Its user chose the registry, but not whom it knows: what they list in DNS may be endless.
   const others = answers.flatMap(({ others }) =>
-    others.flatMap((record) => addrsOf(record, { allowPrivate, names: false })),
+    others.flatMap((record) => addrsOf(record, { allowPrivate, lists: false })),
   )
   return { addrs: [...new Set([...own, ...others])].slice(0, mostKnown), answered: answers.length }
 }
@@ -50,11 +50,11 @@ export function encodeKnownPeers(addrs: readonly string[]): string {
 
 function addrsOf(
   { peer, body }: IndexRecord,
-  { allowPrivate, names }: { allowPrivate: boolean; names: boolean },
+  { allowPrivate, lists }: { allowPrivate: boolean; lists: boolean },
 ): string[] {
   return body.addrs
     .filter((addr) => isAllowed(addr, allowPrivate))
-    .filter((addr) => (names || !addr.startsWith('/dns')) && !addr.includes('/p2p-circuit'))
+    .filter((addr) => (lists || !addr.startsWith('/dnsaddr/')) && !addr.includes('/p2p-circuit'))
     .map((addr) => (addr.includes('/p2p/') ? addr : `${addr}/p2p/${peer}`))
     .slice(0, mostOfOne)
 }

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Host } from '../../src/net/p2p/open-host.ts'
+import { freshKey } from '../fixtures/dht-network.ts'
 import {
   circuitsOf,
   connect,
@@ -88,3 +89,43 @@ test('a dead relay is replaced by another one that is wanted, and what is not wa
   seller.useRelays([three.addr])
   expect(circuitsOf(seller)).toEqual([`${three.addr}/p2p-circuit/p2p/${seller.peerId}`])
 })
+
+test('a relay that is known by its name is met at the address the name leads to, from both sides', async () => {
+  const relay = await openRelay()
+  await using _ = relay.host
+  const named = relay.addr.replace('/ip4/127.0.0.1/', '/dns4/relay.example/')
+  const resolve = async () => ['127.0.0.1']
+  await using seller = await openHidden([named], { resolve })
+  await placesAt(seller, [{ ...relay, addr: named }])
+  expect(circuitsOf(seller)).toEqual([`${named}/p2p-circuit/p2p/${seller.peerId}`])
+  await using buyer = await openHidden([], { resolve })
+  const socket = await connect(buyer, seller)
+  expect(socket.path).toBe('relayed')
+  expect(await ping(socket)).toBe('pong')
+})
+
+test.each(['127.0.0.1', '10.1.2.3'])(
+  'a name that leads to %s is no way into a private network',
+  async (ip) => {
+    const asked: string[] = []
+    const resolve = async (name: string) => {
+      asked.push(name)
+      return [ip]
+    }
+    const relay = await openRelay()
+    await using _ = relay.host
+    const named = relay.addr.replace('/ip4/127.0.0.1/', '/dns4/relay.example/')
+    await using buyer = await openHidden([], { resolve, allowPrivate: false })
+    const peer = freshKey().peerId
+    const signal = AbortSignal.timeout(5_000)
+    const overRelay = buyer.connect({ peer, addrs: [`${named}/p2p-circuit/p2p/${peer}`] }, { signal })
+    await expect(overRelay).rejects.toMatchObject({
+      code: 'seller_unreachable',
+      message: expect.stringContaining('relay.example leads to no address that may be dialled'),
+    })
+    const straight = buyer.connect({ peer: relay.host.peerId, addrs: [named] }, { signal })
+    await expect(straight).rejects.toMatchObject({ code: 'seller_unreachable' })
+    expect(asked).toEqual(['relay.example', 'relay.example'])
+    expect(relay.host.pathTo(buyer.peerId)).toBeNull()
+  },
+)

@@ -10,6 +10,7 @@ import type { WatchTimes } from './connection-watch.ts'
 import type { DialPort } from './fixed-port.ts'
 import { joinGaters, type Services } from './libp2p-node.ts'
 import { frugalYamux } from './muxer.ts'
+import { resolvingNames } from './names.ts'
 import type { HostOptions } from './open-host.ts'
 import type { RecordJudge } from './record-judge.ts'
 import { relayServer } from './relay-server.ts'
@@ -34,7 +35,10 @@ export function hostSettings(
   const maxStreamWindowSize = relay ? relayWindowBytes : windowBytes
   return {
     addresses: { listen: [...listen], announce: [...announce] },
-    transports: [port.transport, circuits()],
+    transports: [
+      (components) => resolvingNames(port.transport(components), { allowPrivate, resolve: options.resolve }),
+      circuits(),
+    ],
     connectionEncrypters: [noise()],
     streamMuxers: [
       frugalYamux({
@@ -91,13 +95,14 @@ export function watchTimes({ server }: HostOptions): WatchTimes {
   return { busyMs: 2_000, idleMs: server === true ? 20_000 : 5_000, silenceMs: 2_000 }
 }
 
-/** Whom strangers may send this host to. A name could resolve to anything, so only the configured ones may be names. */
+/** Whom strangers may send this host to. What a name leads to is judged when it is dialled, see names. */
 export function dialPolicy({ bootstrap, allowPrivate = false }: HostOptions): (addr: string) => boolean {
   const trusted = new Set(bootstrap)
   return (addr) => {
     // Over a trusted relay as well; whom it passes us on to it knows itself.
     if (trusted.has(addr.split('/p2p-circuit', 1)[0]!)) return true
     const verdict = judgeMultiaddr(addr)
-    return !/\/dns/.test(addr) && (verdict === 'public' || (verdict === 'private' && allowPrivate))
+    // One that leads to any number of addresses, by records that strangers fill.
+    return !addr.includes('/dnsaddr/') && (verdict === 'public' || (verdict === 'private' && allowPrivate))
   }
 }

@@ -10,6 +10,7 @@ import type { PeerId } from '../../wire/peer-id.ts'
 import type { IndexRecord, SellerRecord } from '../../wire/record.ts'
 import type { StoreLimits } from './bounded-store.ts'
 import type { DhtRefusal } from './dht-records.ts'
+import type { ResolveName } from './names.ts'
 
 export interface HostOptions {
   key: NodeKey
@@ -26,6 +27,8 @@ export interface HostOptions {
   server: boolean | 'when-public'
   /** Lets the host meet loopback and private networks. */
   allowPrivate?: boolean
+  /** Looks up what public names in multiaddrs lead to. Asks the machine's DNS servers unless told. */
+  resolve?: ResolveName
   now?: Clock
   limits?: StoreLimits
   /** On how many nodes everything is stored: Kademlia's k, the same for all. 20 unless told. */

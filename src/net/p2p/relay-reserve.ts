@@ -33,7 +33,7 @@ export async function askForPlace(connection: Connection, signal: AbortSignal): 
 
 /**
  * Where others meet this peer over the relay: at the address it was reached at, unless that one is private and the
- * relay has told of one that is not. A name would have to be resolved, which nobody does for strangers.
+ * relay has told of one that is not. An address needs no resolver, which a name does.
  */
 export function circuitAddr(
   connection: Connection,
