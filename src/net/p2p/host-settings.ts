@@ -8,7 +8,7 @@ import type { Libp2pOptions } from 'libp2p'
 import { judgeMultiaddr } from '../../wire/address-policy.ts'
 import type { WatchTimes } from './connection-watch.ts'
 import type { DialPort } from './fixed-port.ts'
-import { joinGaters, type Services } from './libp2p-node.ts'
+import { joinGaters, silentLogger, type Services } from './libp2p-node.ts'
 import { frugalYamux } from './muxer.ts'
 import { resolvingNames } from './names.ts'
 import type { HostOptions } from './open-host.ts'
@@ -61,6 +61,7 @@ export function hostSettings(
     // connection-watch does this, for less: no stream and no negotiation for each ping.
     connectionMonitor: { enabled: false },
     connectionGater: joinGaters(gaters),
+    logger: silentLogger,
     services: {
       identify: identify(),
       // Who begins to serve the DHT tells those it is connected to already.

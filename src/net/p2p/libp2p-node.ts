@@ -1,9 +1,11 @@
 /** A libp2p node as the parts of a host see it. */
 import type { Identify, IdentifyPush } from '@libp2p/identify'
 import type {
+  ComponentLogger,
   Connection,
   ConnectionGater,
   Libp2p,
+  Logger,
   MessageStream,
   StreamMuxer,
   Upgrader,
@@ -30,6 +32,16 @@ export function internalsOf(node: Node): NodeInternals {
   if (components === undefined) throw new OpenSeedError('internal_error', { message: 'libp2p has changed.' })
   return components
 }
+
+const silent: Logger = Object.assign(() => {}, {
+  error() {},
+  trace() {},
+  enabled: false,
+  newScope: () => silent,
+})
+
+/** The stock one makes loggers for every stream, which are a sixth of it, and looks for a terminal each time. */
+export const silentLogger: ComponentLogger = { forComponent: () => silent }
 
 type Hook = keyof ConnectionGater
 type Question = (...about: unknown[]) => boolean | Promise<boolean>
