@@ -38,7 +38,8 @@ const isOpen = (request: IncomingMessage, response: ServerResponse) => {
   else response.end('ok')
 }
 
-describe('a pulled cable is noticed within five seconds', () => {
+// Each waits for a silence of seconds; so they wait together.
+describe.concurrent('silence is noticed within five seconds', () => {
   test('in the middle of an answer', async () => {
     await using seller = await openServingPeer((_request, response) => response.write('part'))
     await using cable = await openCable(seller.host.addrs()[0]!)
@@ -87,6 +88,37 @@ describe('a pulled cable is noticed within five seconds', () => {
     expect(await textOf(client)).toBe('ok')
     expect(performance.now() - startedMs).toBeLessThan(3_000)
   })
+
+  test('before an answer', async () => {
+    const begun = Promise.withResolvers<void>()
+    await using seller = await openServingPeer(() => begun.resolve())
+    await using cable = await openCable(seller.host.addrs()[0]!)
+    await using buyer = await openPeer()
+    await using client = clientOver(buyer, { peerId: seller.host.peerId, addrs: () => [cable.addr] })
+    const pending = failureOf(client.request(get()))
+    await begun.promise
+    cable.pull()
+    expect(await pending).toMatchObject({
+      code: 'seller_unreachable',
+      message: expect.stringMatching(/did not answer: the seller's connection went silent\.$/),
+      details: { sent: true },
+    })
+  })
+
+  test('of one that never says a word', async () => {
+    const server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    await using buyer = await openPeer()
+    await using client = clientOver(buyer, {
+      peerId: freshKey().peerId,
+      addrs: () => [`/ip4/127.0.0.1/tcp/${port}`],
+    })
+    const failure = await failureOf(client.request(get()))
+    expect(failure).toMatchObject({ code: 'seller_unreachable', details: { sent: false } })
+    expect(failure.tookMs).toBeLessThan(6_000)
+    server.close()
+  })
 })
 
 describe('an error says whether the request had left', () => {
@@ -105,21 +137,6 @@ describe('an error says whether the request had left', () => {
     expect(failure.tookMs).toBeLessThan(1_000)
   })
 
-  test('no: whoever answers never says a word', async () => {
-    const server = createServer().listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const { port } = server.address() as AddressInfo
-    await using buyer = await openPeer()
-    await using client = clientOver(buyer, {
-      peerId: freshKey().peerId,
-      addrs: () => [`/ip4/127.0.0.1/tcp/${port}`],
-    })
-    const failure = await failureOf(client.request(get()))
-    expect(failure).toMatchObject({ code: 'seller_unreachable', details: { sent: false } })
-    expect(failure.tookMs).toBeLessThan(6_000)
-    server.close()
-  })
-
   test('yes: the connection was cut after it was sent', async () => {
     const begun = Promise.withResolvers<void>()
     await using seller = await openServingPeer(() => begun.resolve())
@@ -130,22 +147,6 @@ describe('an error says whether the request had left', () => {
     await begun.promise
     cable.cut()
     expect(await pending).toMatchObject({ code: 'seller_unreachable', details: { sent: true } })
-  })
-
-  test('yes: nobody was heard of any more after it was sent', async () => {
-    const begun = Promise.withResolvers<void>()
-    await using seller = await openServingPeer(() => begun.resolve())
-    await using cable = await openCable(seller.host.addrs()[0]!)
-    await using buyer = await openPeer()
-    await using client = clientOver(buyer, { peerId: seller.host.peerId, addrs: () => [cable.addr] })
-    const pending = failureOf(client.request(get()))
-    await begun.promise
-    cable.pull()
-    expect(await pending).toMatchObject({
-      code: 'seller_unreachable',
-      message: expect.stringMatching(/did not answer: the seller's connection went silent\.$/),
-      details: { sent: true },
-    })
   })
 
   test('no: the connection was cut while it lay idle, and there is no other', async () => {

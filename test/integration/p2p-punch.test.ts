@@ -27,7 +27,7 @@ async function readAll(socket: PeerSocket): Promise<string> {
 
 const everything = Array.from({ length: chunks }, (_, at) => `${at};`).join('')
 
-test('A buyer that met the seller over a relay is called back, and what is on its way arrives to the last byte.', async () => {
+test.concurrent('A buyer that met the seller over a relay is called back, and what is on its way arrives to the last byte.', async () => {
   await using relay = await openRelay()
   await using seller = await openRelayedSeller(relay, (socket) => void stream(socket).catch(() => {}))
   await using buyer = await openBuyer(relay)
@@ -47,7 +47,7 @@ test('A buyer that met the seller over a relay is called back, and what is on it
   expect(await answer).toBe(everything)
 })
 
-test('The relay is let go when the last stream over it has ended, and not before.', async () => {
+test.concurrent('The relay is let go when the last stream over it has ended, and not before.', async () => {
   await using relay = await openRelay({ circuits: 1 })
   await using seller = await openRelayedSeller(relay, (socket) => void stream(socket).catch(() => {}))
   await using first = await openBuyer(relay)
