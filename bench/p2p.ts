@@ -1,13 +1,14 @@
 /** The ways to a seller compared: plain HTTP, its peer straight, its peer through a relay. Relay and seller are processes. */
 import { randomBytes } from 'node:crypto'
-import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { openHost, type Host } from '../src/net/p2p/open-host.ts'
 import { readBody } from '../src/net/read-body.ts'
 import { openSellerClient, type SellerClient } from '../src/net/seller-client.ts'
 import { nodeKeyOf } from '../src/wire/node-key.ts'
 import { peerAddress } from '../src/wire/seller-address.ts'
+import { bulkMiB, measureBulk, type BulkWay } from './bulk.ts'
 import { startChild, type Child } from './child.ts'
+import { get, waitMs } from './p2p-requests.ts'
 import type { PathName, PathResult, PeerResults } from './results.ts'
 import { quantile, spread } from './statistics.ts'
 
@@ -21,19 +22,18 @@ interface Way {
   client: SellerClient
   requestMs: number[]
   eventMs: number[]
-  mbPerSec: number[]
 }
 
-const waitMs = 60_000
-const body = JSON.stringify({ model: 'bench', messages: [{ role: 'user', content: 'word '.repeat(160) }] })
 const warmUpRequests = 300
 const events = 100
 const everyMs = 3
-const bulkBytes = 32 * 1024 * 1024
+// Even where little is measured.
+const fewestBulks = 3
 const manyStreams = 1_000
 const manyHosts = 4
 const manyEvents = 20
 const peerServer = fileURLToPath(new URL('servers/peer.ts', import.meta.url))
+const pipeServer = fileURLToPath(new URL('servers/pipe.ts', import.meta.url))
 
 export async function measurePeers({ rounds, windowMs }: PeerExtent): Promise<PeerResults> {
   await using stack = new AsyncDisposableStack()
@@ -44,21 +44,19 @@ export async function measurePeers({ rounds, windowMs }: PeerExtent): Promise<Pe
   )
   const ways = await openWays(stack, seller)
   for (const way of ways) for (let sent = 0; sent < warmUpRequests; sent += 1) await ask(way)
-  let relayCpuUs = 0
   for (let round = 0; round < rounds; round += 1) {
     for (const way of ways) {
       const until = performance.now() + windowMs
       while (performance.now() < until) way.requestMs.push(await ask(way))
       way.eventMs.push(...(await readEvents(way.client)))
-      const before = (await relay.usage()).cpuUs
-      way.mbPerSec.push(await readBulk(way.client))
-      if (way.name === 'relayed') relayCpuUs += (await relay.usage()).cpuUs - before
     }
   }
   const [plain] = ways as [Way]
+  const bulkWays = await openBulkWays(stack, { ways, seller, relay })
   return {
     paths: ways.map((way) => resultOf(way, plain)),
-    relayMbPerCpuSec: (rounds * bulkBytes) / relayCpuUs,
+    bulkMiB,
+    bulk: await measureBulk(bulkWays, { seller, samples: Math.max(fewestBulks, rounds) }),
     many: await measureMany(stack, seller),
   }
 }
@@ -72,7 +70,6 @@ function resultOf(way: Way, plain: Way): PathResult {
     requestToPlain: requestMs.p50 / quantile(plain.requestMs, 0.5),
     eventMs,
     eventAddedMs: eventMs.p50 - quantile(plain.eventMs, 0.5),
-    mbPerSec: quantile(way.mbPerSec, 0.5),
   }
 }
 
@@ -98,8 +95,24 @@ async function openWays(stack: AsyncDisposableStack, seller: Child): Promise<Way
   ]
   return clients.map(([name, client]) => {
     stack.defer(() => client.close())
-    return { name, client, requestMs: [], eventMs: [], mbPerSec: [] }
+    return { name, client, requestMs: [], eventMs: [] }
   })
+}
+
+/** The same ways, and one over a process that does no more than pass bytes on. */
+async function openBulkWays(
+  stack: AsyncDisposableStack,
+  { ways, seller, relay }: { ways: readonly Way[]; seller: Child; relay: Child },
+): Promise<BulkWay[]> {
+  const pipe = stack.use(await startChild('pipe', { file: pipeServer, args: [new URL(seller.url).port] }))
+  const piped = openSellerClient({ url: pipe.url, connectTimeoutMs: waitMs })
+  stack.defer(() => piped.close())
+  const [plain, ...peers] = ways.map(({ name, client }) => ({
+    path: name,
+    client,
+    between: name === 'relayed' ? relay : null,
+  }))
+  return [plain!, { path: 'piped', client: piped, between: pipe }, ...peers]
 }
 
 function openBuyerHost(): Promise<Host> {
@@ -121,18 +134,6 @@ function clientOver(stack: AsyncDisposableStack, host: Host, target: Peer): Sell
   return client
 }
 
-async function get(client: SellerClient, path: string, method: 'GET' | 'POST' = 'GET'): Promise<Readable> {
-  const reply = await client.request({
-    method,
-    path,
-    ...(method === 'POST' && { body, headers: { 'content-type': 'application/json' } }),
-    signal: AbortSignal.timeout(waitMs),
-    firstByteTimeoutMs: waitMs,
-    idleTimeoutMs: waitMs,
-  })
-  return reply.body
-}
-
 /** Milliseconds from the request to the answer's last byte. */
 async function ask({ client }: Way): Promise<number> {
   const startedMs = performance.now()
@@ -150,15 +151,6 @@ async function readEvents(client: SellerClient, count = events): Promise<number[
   }
   if (taken.length !== count) throw new Error(`${taken.length} of ${count} events arrived`)
   return taken
-}
-
-async function readBulk(client: SellerClient): Promise<number> {
-  const startedMs = performance.now()
-  let received = 0
-  for await (const chunk of await get(client, `/bytes?count=${bulkBytes}`))
-    received += (chunk as Buffer).length
-  if (received !== bulkBytes) throw new Error(`${received} of ${bulkBytes} bytes arrived`)
-  return received / 1e3 / (performance.now() - startedMs)
 }
 
 async function measureMany(stack: AsyncDisposableStack, seller: Child): Promise<PeerResults['many']> {

@@ -44,6 +44,8 @@ const notes: Record<string, string> = {
     "Medians of ten starts of the bundle. The wallet's password costs no time here; in use, unlocking costs what its work factor asks for.\n\n",
   'The ways to a seller':
     'One request or stream at a time, between processes on loopback: plain HTTP kept alive, a pooled stream of a direct libp2p connection, and one through a relay.\n\n',
+  'Long answers':
+    'One answer at a time, the ways in turn; "piped" is plain HTTP through a process that only copies bytes between two TCP connections. CPU is user and system, all threads.\n\n',
   'Durable writes':
     'Every write is on disk when it is answered; those that wait together share one fsync.\n\n',
 }

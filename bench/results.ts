@@ -1,8 +1,9 @@
 /** The shape of what `npm run bench -- --json` prints. Times in milliseconds, sizes in MiB, rates per second. */
 
 export type TargetName = 'direct' | 'proxy' | 'paid'
-export type ProcessName = 'engine' | 'proxy' | 'seller' | 'buyer' | 'registry' | 'relay'
+export type ProcessName = 'engine' | 'proxy' | 'seller' | 'buyer' | 'registry' | 'relay' | 'pipe'
 export type PathName = 'plain' | 'direct' | 'relayed'
+export type BulkPath = PathName | 'piped'
 
 export interface Spread {
   p50: number
@@ -120,13 +121,25 @@ export interface PathResult {
   eventMs: Spread
   /** What the p50 is above plain HTTP's. */
   eventAddedMs: number
+}
+
+/** One long answer at a time; each ratio is the median of the ratios of answers that came one after the other. */
+export interface BulkResult {
+  path: BulkPath
   mbPerSec: number
+  toPlain: number
+  /** Megabytes for a second of CPU, of the seller that sends them. */
+  sellerMbPerCpuSec: number
+  sellerToPlain: number
+  /** The same of the process between; null where there is none. */
+  between: { mbPerCpuSec: number; lowest: number; highest: number; toPiped: number } | null
 }
 
 export interface PeerResults {
   paths: PathResult[]
-  /** Megabytes that a relay passes on in a second of CPU. */
-  relayMbPerCpuSec: number
+  /** Of each answer. */
+  bulkMiB: number
+  bulk: BulkResult[]
   /** Event streams at once through one seller's host. */
   many: { streams: number; events: number; tookMs: number; rssBeforeMiB: number; peakRssMiB: number }
 }

@@ -77,11 +77,14 @@ export function sectionsOf(results: BenchResults): Section[] {
     },
     { title: 'The ways to a seller', table: pathTable(peers) },
     {
-      title: 'Peers and relays',
+      title: 'Long answers',
+      table: bulkTable(peers),
+    },
+    {
+      title: 'Many at once',
       table: layOut(
         ['what', 'amount'],
         [
-          ['MB that a relay passes on in a second of CPU', number(peers.relayMbPerCpuSec)],
           [
             `${number(peers.many.streams)} event streams at once through one host, ms`,
             number(peers.many.tookMs, 0),
@@ -170,19 +173,10 @@ export function sectionsOf(results: BenchResults): Section[] {
 }
 
 function pathTable({ paths }: PeerResults): string {
-  const titles = [
-    'path',
-    'request p50 ms',
-    'p99 ms',
-    'p50 ×',
-    'event p50 ms',
-    'p99 ms',
-    'added p50 ms',
-    'MB/s',
-  ]
+  const titles = ['path', 'request p50 ms', 'p99 ms', 'p50 ×', 'event p50 ms', 'p99 ms', 'added p50 ms']
   return layOut(
     titles,
-    paths.map(({ path, requestMs, requestToPlain, eventMs, eventAddedMs, mbPerSec }) => [
+    paths.map(({ path, requestMs, requestToPlain, eventMs, eventAddedMs }) => [
       path,
       number(requestMs.p50),
       number(requestMs.p99),
@@ -190,7 +184,28 @@ function pathTable({ paths }: PeerResults): string {
       number(eventMs.p50),
       number(eventMs.p99),
       number(eventAddedMs),
+    ]),
+  )
+}
+
+function bulkTable({ bulk, bulkMiB }: PeerResults): string {
+  const seller = ['MB per CPU s of the seller', '×']
+  const between = ['of who passes them on', 'lowest to highest', '× piped']
+  return layOut(
+    [`path of ${bulkMiB} MiB`, 'MB/s', '×', ...seller, ...between],
+    bulk.map(({ path, mbPerSec, toPlain, sellerMbPerCpuSec, sellerToPlain, between: relay }) => [
+      path,
       number(mbPerSec),
+      number(toPlain),
+      number(sellerMbPerCpuSec),
+      number(sellerToPlain),
+      ...(relay === null
+        ? ['', '', '']
+        : [
+            number(relay.mbPerCpuSec),
+            `${number(relay.lowest)} to ${number(relay.highest)}`,
+            number(relay.toPiped),
+          ]),
     ]),
   )
 }
