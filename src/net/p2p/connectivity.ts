@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import type { Connection } from '@libp2p/interface'
 import { answerReach } from './reach.ts'
-import { endpointOf, multiaddrText } from './endpoint.ts'
+import { endpointOf, multiaddrText, socketText } from './endpoint.ts'
 import type { DialPort } from './fixed-port.ts'
 import { internalsOf, type Node } from './libp2p-node.ts'
 import { stateOf } from './nat-type.ts'
@@ -72,7 +72,7 @@ export async function openConnectivity(parts: ConnectivityParts): Promise<Connec
       return {
         state: stateOf({ isPublic, listens, nat, relays: relays().length }),
         nat,
-        observed: [...new Set(reach.sightings().map(({ seenAs }) => `${seenAs.ip}:${seenAs.port}`))],
+        observed: [...new Set(reach.sightings().map(({ seenAs }) => socketText(seenAs)))],
         mapped: mapped === undefined ? null : multiaddrText(mapped, self),
         relays: relays().map((addr) => addr.split('/p2p-circuit', 1)[0]!),
       }

@@ -15,6 +15,11 @@ export function multiaddrText({ ip, port }: Endpoint, peer: string): string {
   return `/${isIPv4(ip) ? 'ip4' : 'ip6'}/${ip}/tcp/${port}/p2p/${peer}`
 }
 
+/** As sockets and URLs write it. */
+export function socketText({ ip, port }: Endpoint): string {
+  return isIPv4(ip) ? `${ip}:${port}` : `[${ip}]:${port}`
+}
+
 /** Throws `invalid_message`. */
 export function parseEndpoint(input: unknown, name: string): Endpoint {
   const fields = expectObject(input, name)

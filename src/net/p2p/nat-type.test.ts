@@ -49,6 +49,14 @@ test('One liar does not change what two others agree on.', () => {
   expect(bestSighting([lie, ...truth])?.seenAs).toEqual({ ip: outside, port: 20_000 })
 })
 
+test('What is seen over IPv6 says nothing of the NAT that IPv4 goes through, and counts where there is no IPv4.', () => {
+  const ipv6 = sighting('c', 20_000, { ip: '2001:db8::1' })
+  const dual = [sighting('a', 41_000), ipv6, sighting('b', 41_000)]
+  expect(natOf(dual, new Set(['2001:db8::1']))).toBe('cone')
+  expect(bestSighting([ipv6, ...dual])?.seenAs).toEqual({ ip: outside, port: 41_000 })
+  expect(natOf([ipv6], new Set(['2001:db8::1']))).toBe('none')
+})
+
 test.each([
   [{ isPublic: true, listens: true, nat: 'cone', relays: 0 }, 'public'],
   [{ isPublic: false, listens: true, nat: 'cone', relays: 2 }, 'punchable'],

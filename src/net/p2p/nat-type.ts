@@ -1,4 +1,5 @@
 /** What stands between this host and the others, judged by how they see its connections. Pure. */
+import { isIPv4 } from 'node:net'
 import type { Reachability } from './open-host.ts'
 
 export type Nat = Reachability['nat']
@@ -21,7 +22,8 @@ export interface Sighting {
  * One that lies is outvoted by two that agree, and can otherwise only keep connections relayed. A single witness is
  * believed when the port came through unchanged: a NAT that picks anew keeps it once in fifty thousand times.
  */
-export function natOf(sightings: readonly Sighting[], ownIps: ReadonlySet<string>): Nat {
+export function natOf(all: readonly Sighting[], ownIps: ReadonlySet<string>): Nat {
+  const sightings = ofOneFamily(all)
   if (sightings.length === 0) return 'unknown'
   if (sightings.every((sighting) => keepsPort(sighting) && ownIps.has(sighting.seenAs.ip))) return 'none'
   const pairs = sightings.flatMap((one, at) =>
@@ -35,8 +37,15 @@ export function natOf(sightings: readonly Sighting[], ownIps: ReadonlySet<string
   return sightings.some(keepsPort) ? 'cone' : 'unknown'
 }
 
+/** IPv4's where there are any: what stands in the way of one family says nothing of the other. */
+export function ofOneFamily(sightings: readonly Sighting[]): readonly Sighting[] {
+  const ofIpv4 = sightings.filter(({ seenAs }) => isIPv4(seenAs.ip))
+  return ofIpv4.length > 0 ? ofIpv4 : sightings
+}
+
 /** The sighting that tells where a connection from its port will be seen to come from: the one most agree with. */
-export function bestSighting(sightings: readonly Sighting[]): Sighting | null {
+export function bestSighting(all: readonly Sighting[]): Sighting | null {
+  const sightings = ofOneFamily(all)
   const votes = (one: Sighting) =>
     sightings.filter((other) => other.localPort === one.localPort && sameEndpoint(other.seenAs, one.seenAs))
       .length

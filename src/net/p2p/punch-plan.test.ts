@@ -33,3 +33,10 @@ test('Who does not know where it comes from can neither meet nor be called back.
   expect(plansFor(lost, side('cone'))).toEqual([])
   expect(plansFor(side('cone'), lost)).toEqual([])
 })
+
+test('One that is seen at an IPv4 address and one at an IPv6 address have no way but the relay.', () => {
+  const ipv6: PunchSide = { nat: 'none', open: true, from: { ip: '2001:db8::1', port: 20_000 } }
+  expect(plansFor(ipv6, side('none'))).toEqual([])
+  expect(plansFor(side('none'), ipv6)).toEqual([])
+  expect(plansFor(ipv6, ipv6)).toEqual(['reverse', 'meet'])
+})

@@ -1,4 +1,5 @@
 /** How two peers that meet over a relay can do without it. Pure. */
+import { isIPv4 } from 'node:net'
 import type { Endpoint, Nat } from './nat-type.ts'
 
 /** `meet`: both connect at once. `reverse`: the one who was called calls back. */
@@ -19,6 +20,7 @@ export interface PunchSide {
  */
 export function plansFor(caller: PunchSide, called: PunchSide): PunchPlan[] {
   const plans: PunchPlan[] = []
+  if (isOfOtherFamily(caller.from, called.from)) return plans
   if (canMeet(caller) && canMeet(called)) plans.push('meet')
   if (caller.open && caller.from !== null) plans.push('reverse')
   // Where there is no NAT only a firewall is in the way, and most who have none of the one have none of the other.
@@ -28,4 +30,9 @@ export function plansFor(caller: PunchSide, called: PunchSide): PunchPlan[] {
 /** A symmetric NAT sends the next connection from a port that nobody can foretell. */
 export function canMeet({ nat, from }: PunchSide): boolean {
   return from !== null && (nat === 'none' || nat === 'cone')
+}
+
+/** From IPv4 there is no way to IPv6. */
+function isOfOtherFamily(one: Endpoint | null, other: Endpoint | null): boolean {
+  return one !== null && other !== null && isIPv4(one.ip) !== isIPv4(other.ip)
 }

@@ -34,8 +34,6 @@ export interface PunchTalk {
 const talkMs = 5_000
 const knockMs = 3_000
 const handshakeMs = 5_000
-// Whom everything could be tried with.
-const willing: PunchSide = { nat: 'cone', from: { ip: '192.0.2.1', port: 1 }, open: false }
 
 export function openPunchTalk({ node, reach, allowPrivate, stopped }: PunchParts): PunchTalk {
   const policy = openPunchPolicy(allowPrivate)
@@ -93,6 +91,8 @@ export function openPunchTalk({ node, reach, allowPrivate, stopped }: PunchParts
   return {
     async call(connection, round) {
       const ours = ourSide()
+      // With whom everything could be tried.
+      const willing: PunchSide = { nat: 'cone', from: ours.from, open: false }
       if (plansFor(ours, willing).length <= round) return null
       const signal = within(talkMs)
       const stream = await connection.newStream(punchProtocol, { runOnLimitedConnection: true, signal })

@@ -10,7 +10,7 @@ import type { PeerId } from '../../wire/peer-id.ts'
 import type { DialPort } from './fixed-port.ts'
 import { jsonStream } from './json-stream.ts'
 import type { Node } from './libp2p-node.ts'
-import { bestSighting, natOf, type Endpoint, type Nat, type Sighting } from './nat-type.ts'
+import { bestSighting, natOf, ofOneFamily, type Endpoint, type Nat, type Sighting } from './nat-type.ts'
 import { parseSeen, parseYes, reachProtocol, type ReachQuestion } from './reach-messages.ts'
 
 export interface ReachParts {
@@ -60,7 +60,7 @@ export function openReachClient(parts: ReachParts): ReachClient {
 
   const sightings = () => [...seen.values()]
   const nat = () => natOf(sightings(), ownIps())
-  const told = () => new Set(sightings().map(({ witness }) => witness)).size
+  const told = () => new Set(ofOneFamily(sightings()).map(({ witness }) => witness)).size
 
   async function ask(
     connection: Connection,
