@@ -1,14 +1,19 @@
 /** A small internet in network namespaces: public addresses, NATs of several kinds, and hosts behind them. */
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import { isIPv6 } from 'node:net'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
 
-/** `cone` keeps ports, `symmetric` picks one for each destination, `double` is a cone behind a cone. */
-export type SideKind = 'public' | 'cone' | 'symmetric' | 'double'
+/**
+ * `cone` keeps ports, `symmetric` picks one for each destination, `double` is a cone behind a cone. Those of IPv6 have
+ * no NAT and no IPv4: `firewall6` is behind a router that lets in only answers.
+ */
+export type SideKind = NatKind | 'public6' | 'firewall6'
+export type NatKind = 'public' | 'cone' | 'symmetric' | 'double'
 
-export const sideKinds: readonly SideKind[] = ['public', 'cone', 'symmetric', 'double']
+export const natKinds: readonly NatKind[] = ['public', 'cone', 'symmetric', 'double']
 
 export interface Side {
   kind: SideKind
@@ -23,8 +28,8 @@ export interface Side {
 }
 
 export interface Lab extends AsyncDisposable {
-  /** The namespace of what is in the middle, with all of `ips`. */
-  middle: { namespace: string; ips: readonly string[] }
+  /** The namespace of what is in the middle, with all of `ips` and `ips6`. */
+  middle: { namespace: string; ips: readonly string[]; ips6: readonly string[] }
   addSide(kind: SideKind): Promise<Side>
   /** Takes the host of a side to another network, as who carries a laptop away. What the side was is no more. */
   move(side: Side, kind: SideKind): Promise<Side>
@@ -34,6 +39,8 @@ const prefix = 'openseed-nat'
 // Public ones, so that nothing needs to be told to accept them; they lead nowhere but into the lab.
 const net = '44.31'
 const middleIps = [`${net}.0.1`, `${net}.0.2`]
+const net6 = '2a10:3131'
+const middleIps6 = [`${net6}::1`, `${net6}::2`]
 
 /** Why there can be no lab here; null when there can. */
 export async function whyNoLab(): Promise<string | null> {
@@ -76,6 +83,7 @@ export async function openLab(): Promise<Lab> {
     const middle = await addNamespace('middle')
     await ip('-n', middle, 'link', 'add', 'net', 'type', 'bridge')
     for (const address of middleIps) await ip('-n', middle, 'address', 'add', `${address}/16`, 'dev', 'net')
+    for (const address of middleIps6) await addIpv6(middle, `${address}/32`, 'net')
     await ip('-n', middle, 'link', 'set', 'net', 'up')
     let sides = 0
 
@@ -84,7 +92,8 @@ export async function openLab(): Promise<Lab> {
       const plug = `plug${number}`
       await ip('-n', middle, 'link', 'add', plug, 'type', 'veth', 'peer', 'name', 'out', 'netns', namespace)
       await ip('-n', middle, 'link', 'set', plug, 'master', 'net', 'up')
-      await ip('-n', namespace, 'address', 'add', `${address}/16`, 'dev', 'out')
+      if (isIPv6(address)) await addIpv6(namespace, `${address}/32`, 'out')
+      else await ip('-n', namespace, 'address', 'add', `${address}/16`, 'dev', 'out')
       await ip('-n', namespace, 'link', 'set', 'out', 'up')
       const ends = [
         [middle, plug],
@@ -113,9 +122,43 @@ export async function openLab(): Promise<Lab> {
       await inside(router, 'nft', natRules(keepsPorts))
     }
 
+    /** Puts a namespace behind `router`, which passes on what it does not refuse, and answers for it outside. */
+    async function plugBehindFirewall(router: string, inner: string, subnet: string): Promise<string> {
+      const address = `${subnet}::2`
+      await ip('-n', router, 'link', 'add', 'in', 'type', 'veth', 'peer', 'name', 'out', 'netns', inner)
+      await addIpv6(router, `${subnet}::1/64`, 'in')
+      await ip('-n', router, 'link', 'set', 'in', 'up')
+      await addIpv6(inner, `${address}/64`, 'out')
+      await ip('-n', inner, 'link', 'set', 'out', 'up')
+      await ip('-n', inner, 'route', 'add', 'default', 'via', `${subnet}::1`)
+      await inside(
+        router,
+        'sh',
+        '-c',
+        'cd /proc/sys/net/ipv6/conf; echo 1 | tee all/forwarding out/proxy_ndp',
+      )
+      await ip('-n', router, 'neighbour', 'add', 'proxy', address, 'dev', 'out')
+      await inside(router, 'nft', guardRules)
+      return address
+    }
+
+    async function build6(kind: 'public6' | 'firewall6', number: number, host?: string): Promise<Side> {
+      const namespace = host ?? (await addNamespace(`${number}-${kind}`))
+      const outside = `${net6}:${number}::1`
+      if (kind === 'public6') {
+        const cable = await plugIn(namespace, outside, number)
+        return { kind, publicIp: outside, namespace, router: null, cable }
+      }
+      const router = await addNamespace(`${number}-router`)
+      const cable = await plugIn(router, outside, number)
+      const publicIp = await plugBehindFirewall(router, namespace, `${net6}:${number}:1`)
+      return { kind, publicIp, namespace, router, cable }
+    }
+
     async function build(kind: SideKind, host?: string): Promise<Side> {
       sides += 1
       const number = sides
+      if (kind === 'public6' || kind === 'firewall6') return await build6(kind, number, host)
       const publicIp = `${net}.${number}.1`
       const namespace = host ?? (await addNamespace(`${number}-${kind}`))
       if (kind === 'public') {
@@ -131,7 +174,7 @@ export async function openLab(): Promise<Lab> {
     }
 
     return {
-      middle: { namespace: middle, ips: middleIps },
+      middle: { namespace: middle, ips: middleIps, ips6: middleIps6 },
       addSide: (kind) => build(kind),
       async move({ namespace }, kind) {
         await ip('-n', namespace, 'link', 'delete', 'out')
@@ -157,12 +200,8 @@ function dropRules(device: string): string {
     }`
 }
 
-// What comes in without having been asked for is dropped without a word, as home routers do.
-function natRules(keepsPorts: boolean): string {
-  return `
-    table ip nat {
-      chain out { type nat hook postrouting priority 100; oifname "out" masquerade ${keepsPorts ? 'persistent' : 'fully-random'}; }
-    }
+// What comes in without having been asked for is dropped without a word, as home routers do; but for what IPv6 needs.
+const guardRules = `
     table inet guard {
       chain forward {
         type filter hook forward priority 0; policy drop;
@@ -173,8 +212,21 @@ function natRules(keepsPorts: boolean): string {
         type filter hook input priority 0; policy drop;
         ct state established,related accept
         iifname { "in", "lo" } accept
+        icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
       }
     }`
+
+function natRules(keepsPorts: boolean): string {
+  return `
+    table ip nat {
+      chain out { type nat hook postrouting priority 100; oifname "out" masquerade ${keepsPorts ? 'persistent' : 'fully-random'}; }
+    }
+    ${guardRules}`
+}
+
+/** Usable at once: nobody else has it. */
+async function addIpv6(namespace: string, address: string, device: string): Promise<void> {
+  await ip('-n', namespace, '-6', 'address', 'add', address, 'dev', device, 'nodad')
 }
 
 /** Removes what runs that were killed have left behind. */

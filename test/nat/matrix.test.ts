@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { gate } from '../fixtures/engine-script.ts'
 import { accountsWith, areEven } from './books.ts'
-import { sideKinds, type SideKind } from './lab.ts'
+import { natKinds, type NatKind } from './lab.ts'
 import { askOpenseed } from './program.ts'
 import { openTown, type Town, type TownBuyer, type TownSeller } from './town.ts'
 
@@ -14,7 +14,7 @@ const mostUpgradeMs = 4_000
 /** How a buyer there comes to a seller there: at once, over a relay first, or over a relay only. */
 type Way = 'direct' | 'upgraded' | 'relayed'
 
-const ways: Record<SideKind, Record<SideKind, Way>> = {
+const ways: Record<NatKind, Record<NatKind, Way>> = {
   public: { public: 'direct', cone: 'upgraded', symmetric: 'upgraded', double: 'upgraded' },
   cone: { public: 'direct', cone: 'upgraded', symmetric: 'relayed', double: 'upgraded' },
   symmetric: { public: 'direct', cone: 'relayed', symmetric: 'relayed', double: 'relayed' },
@@ -30,13 +30,13 @@ const adviceOf = {
 }
 
 let town: Town
-const sellers = {} as Record<SideKind, TownSeller>
-const buyers = {} as Record<SideKind, TownBuyer>
+const sellers = {} as Record<NatKind, TownSeller>
+const buyers = {} as Record<NatKind, TownBuyer>
 
 beforeAll(async () => {
   town = await openTown()
   await Promise.all(
-    sideKinds.flatMap((kind) => [
+    natKinds.flatMap((kind) => [
       town.addSeller(kind).then((seller) => (sellers[kind] = seller)),
       town.addBuyer(kind).then((buyer) => (buyers[kind] = buyer)),
     ]),
@@ -47,7 +47,7 @@ afterAll(() => town?.[Symbol.asyncDispose]())
 
 const registryFlags = () => town.registries.flatMap(({ url }) => ['--registry', url])
 
-test.each(sideKinds)('The doctor tells a seller in a %s network how it is reached.', async (kind) => {
+test.each(natKinds)('The doctor tells a seller in a %s network how it is reached.', async (kind) => {
   const said = await askOpenseed(sellers[kind], ['doctor', 'net'])
   const isPublic = kind === 'public'
   const { publicIp } = sellers[kind].side
@@ -67,10 +67,10 @@ test.each(sideKinds)('The doctor tells a seller in a %s network how it is reache
 
 test('The doctor tells each machine how a seller there would be reached, and how many serve the DHT.', async () => {
   const said = await Promise.all(
-    sideKinds.map((kind) => askOpenseed(buyers[kind], ['doctor', 'net', ...registryFlags()])),
+    natKinds.map((kind) => askOpenseed(buyers[kind], ['doctor', 'net', ...registryFlags()])),
   )
   const registries = town.registries.map(({ url }) => ({ url, answers: true }))
-  for (const [at, kind] of sideKinds.entries()) {
+  for (const [at, kind] of natKinds.entries()) {
     expect(said[at]).toMatchObject({ running: false, nat: natOf[kind], state: stateOf[kind], registries })
     // The registries, and the seller that is reached directly. In a public network the answer is there before that is known.
     if (kind !== 'public') expect(said[at]).toMatchObject({ dhtServers: 3 })
@@ -80,14 +80,14 @@ test('The doctor tells each machine how a seller there would be reached, and how
 test('The registries list who is reached directly as such, and the others as relayed.', async () => {
   const { rows } = await askOpenseed(buyers.cone, ['search', '--nodes', ...registryFlags()])
   const reach = new Map((rows as { seller: string; reach: string }[]).map((row) => [row.seller, row.reach]))
-  const seen = sideKinds.map((kind) => reach.get(sellers[kind].address().slice('openseed://'.length)))
-  expect(seen).toEqual(sideKinds.map((kind) => (kind === 'public' ? 'direct' : 'relay')))
+  const seen = natKinds.map((kind) => reach.get(sellers[kind].address().slice('openseed://'.length)))
+  expect(seen).toEqual(natKinds.map((kind) => (kind === 'public' ? 'direct' : 'relay')))
 })
 
 // Over a relay first: that is the longest way for who has just been started.
 const fromFar = ['symmetric', 'cone', 'double', 'public'] as const
 
-describe.each(sideKinds)('A buyer in a %s network that knows nobody', (kind) => {
+describe.each(natKinds)('A buyer in a %s network that knows nobody', (kind) => {
   beforeAll(() => buyers[kind].start())
 
   test.each(fromFar)('buys from a seller in a %s network.', async (other) => {
@@ -103,7 +103,7 @@ describe.each(sideKinds)('A buyer in a %s network that knows nobody', (kind) => 
   })
 })
 
-describe.each(sideKinds)('A buyer in a %s network that has just been started', (kind) => {
+describe.each(natKinds)('A buyer in a %s network that has just been started', (kind) => {
   test.each(fromFar)('loses nothing while the way to a seller in a %s network changes.', async (other) => {
     const [buyer, seller] = [buyers[kind], sellers[other]]
     const way = ways[kind][other]
@@ -135,11 +135,11 @@ describe.each(sideKinds)('A buyer in a %s network that has just been started', (
 })
 
 test('What the sellers claim on chain is what the buyers were charged.', async () => {
-  await Promise.all(sideKinds.map((kind) => sellers[kind].stop()))
-  for (const other of sideKinds) {
+  await Promise.all(natKinds.map((kind) => sellers[kind].stop()))
+  for (const other of natKinds) {
     const { payTo } = sellers[other]
-    const charged = sideKinds.flatMap((kind) => accountsWith(buyers[kind], sellers[other]))
-    expect(charged).toHaveLength(sideKinds.length)
+    const charged = natKinds.flatMap((kind) => accountsWith(buyers[kind], sellers[other]))
+    expect(charged).toHaveLength(natKinds.length)
     const sum = charged.reduce((total, account) => total + account.charged, 0n)
     expect(await town.chain.escrow.tokenBalance(payTo)).toBe(sum)
   }
@@ -149,6 +149,6 @@ function ipsOf(endpoints: readonly string[]): string[] {
   return [...new Set(endpoints.map((endpoint) => endpoint.split(':')[0]!))]
 }
 
-function tell(buyer: SideKind, seller: SideKind, what: string): void {
+function tell(buyer: NatKind, seller: NatKind, what: string): void {
   process.stdout.write(`${buyer} -> ${seller}: ${what}\n`)
 }

@@ -53,31 +53,42 @@ export interface Town extends AsyncDisposable {
   addBuyer(kind: SideKind): Promise<TownBuyer>
 }
 
-const ports = { chain: 8_545, registry: 8_404, registryPeers: 8_406, engine: 11_434, gateway: 8_402 }
+const ports = {
+  chain: 8_545,
+  registry: 8_404,
+  registryPeers: 8_406,
+  sellerPeers: 8_405,
+  engine: 11_434,
+  gateway: 8_402,
+}
 const oneEther = 10n ** 18n
 const buyerUsdc = 50_000_000n
 const settleMs = 60_000
 
-export async function openTown(): Promise<Town> {
+/** Everything in the middle is of one family of addresses, so that nobody gets there by another. */
+export async function openTown(family: 4 | 6 = 4): Promise<Town> {
   const stack = new AsyncDisposableStack()
   try {
-    return await build(stack)
+    return await build(stack, family)
   } catch (error) {
     await stack.disposeAsync()
     throw error
   }
 }
 
-async function build(stack: AsyncDisposableStack): Promise<Town> {
+async function build(stack: AsyncDisposableStack, family: 4 | 6): Promise<Town> {
   const folder = await mkdtemp(join(tmpdir(), 'openseed-town-'))
   stack.defer(() => rm(folder, { recursive: true, force: true }))
   const lab = stack.use(await openLab())
   const chain = stack.use(await openTestChain())
-  const { namespace: middle, ips } = lab.middle
+  const { namespace: middle } = lab.middle
+  const ips = family === 6 ? lab.middle.ips6 : lab.middle.ips
+  const hostOf = (ip: string) => (family === 6 ? `[${ip}]` : ip)
+  const peersAt = (ip: string, port: number) => `/ip${family}/${ip}/tcp/${port}`
   const [chainIp = ''] = ips
   const chainDoor = stack.use(await openDoor(middle))
   await chainDoor.lead(chainIp, ports.chain, Number(new URL(chain.url).port))
-  const rpc = ['--rpc-url', `http://${chainIp}:${ports.chain}`]
+  const rpc = ['--rpc-url', `http://${hostOf(chainIp)}:${ports.chain}`]
 
   async function openRole(name: string, namespace: string, args: readonly string[]) {
     const home = join(folder, name)
@@ -102,14 +113,14 @@ async function build(stack: AsyncDisposableStack): Promise<Town> {
     return role
   }
 
-  const urlOf = (ip: string) => `http://${ip}:${ports.registry}`
+  const urlOf = (ip: string) => `http://${hostOf(ip)}:${ports.registry}`
   const registries = await Promise.all(
     ips.map(async (ip, at) => {
       const places = [
         '--listen',
-        `${ip}:${ports.registry}`,
+        `${hostOf(ip)}:${ports.registry}`,
         '--p2p-listen',
-        `/ip4/${ip}/tcp/${ports.registryPeers}`,
+        peersAt(ip, ports.registryPeers),
       ]
       const peers = ips.filter((other) => other !== ip).flatMap((other) => ['--peer', urlOf(other)])
       const args = ['registry', ...places, ...peers, ...rpc]
@@ -147,7 +158,13 @@ async function build(stack: AsyncDisposableStack): Promise<Town> {
       const payTo = wallet['seller-authorizer']
       await fund({ address: payTo, eth: oneEther })
       const engineUrl = `http://127.0.0.1:${ports.engine}`
-      const role = await openRole(name, side.namespace, ['sell', '--engine', engineUrl, ...everywhere])
+      const role = await openRole(name, side.namespace, [
+        'sell',
+        '--engine',
+        engineUrl,
+        ...(family === 6 ? ['--p2p-listen', peersAt('::', ports.sellerPeers)] : []),
+        ...everywhere,
+      ])
       const net = async () => {
         const signal = AbortSignal.timeout(5_000)
         const answer = await callControl(join(role.home, 'seller', 'local'), 'net', {}, signal)
@@ -189,5 +206,6 @@ async function build(stack: AsyncDisposableStack): Promise<Town> {
 
 /** Others get in, or two relays keep a place for it. */
 function isSettled({ state, relays, addrs }: NetReport): boolean {
-  return state === 'public' ? addrs.length > 0 : relays.length === 2 && addrs.length === 2
+  const circuits = addrs.filter((addr) => addr.includes('/p2p-circuit/'))
+  return state === 'public' ? addrs.length > 0 : relays.length === 2 && circuits.length === 2
 }

@@ -38,5 +38,9 @@ test('One that is seen at an IPv4 address and one at an IPv6 address have no way
   const ipv6: PunchSide = { nat: 'none', open: true, from: { ip: '2001:db8::1', port: 20_000 } }
   expect(plansFor(ipv6, side('none'))).toEqual([])
   expect(plansFor(side('none'), ipv6)).toEqual([])
-  expect(plansFor(ipv6, ipv6)).toEqual(['reverse', 'meet'])
+})
+
+test('Over IPv6, where nobody has a NAT and everybody a firewall, two meet first.', () => {
+  const ipv6: PunchSide = { nat: 'none', open: true, from: { ip: '2001:db8::1', port: 20_000 } }
+  expect(plansFor(ipv6, ipv6)).toEqual(['meet', 'reverse'])
 })

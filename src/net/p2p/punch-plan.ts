@@ -23,8 +23,9 @@ export function plansFor(caller: PunchSide, called: PunchSide): PunchPlan[] {
   if (isOfOtherFamily(caller.from, called.from)) return plans
   if (canMeet(caller) && canMeet(called)) plans.push('meet')
   if (caller.open && caller.from !== null) plans.push('reverse')
-  // Where there is no NAT only a firewall is in the way, and most who have none of the one have none of the other.
-  return caller.nat === 'none' && called.nat === 'none' ? plans.toReversed() : plans
+  // Where IPv4 has no NAT only a firewall is in the way, and most who have none of the one have none of the other.
+  const isBare = caller.nat === 'none' && called.nat === 'none' && isIPv4(caller.from?.ip ?? '')
+  return isBare ? plans.toReversed() : plans
 }
 
 /** A symmetric NAT sends the next connection from a port that nobody can foretell. */
