@@ -39,6 +39,7 @@ const mostWanted = 64
 const longestModel = 256
 const sellersPerLookup = 32
 const recordsAtOnce = 8
+const patienceMs = 500
 const lookUpMs = 4_000
 const mostBindings = 2_048
 
@@ -79,7 +80,7 @@ export function openDhtFeed(parts: DhtFeedParts): DhtFeed {
     const dht = await parts.dht(signal)
     if (dht === null) return false
     const peers = await dht.findSellers(model, { limit: sellersPerLookup, signal })
-    const inTurn = atOnce(recordsAtOnce)
+    const inTurn = atOnce(recordsAtOnce, patienceMs)
     let hasFound = false
     const meet = async (peer: PeerId) => {
       const seller = await dht.getSeller(peer, { agree: 1, binding: true, signal })

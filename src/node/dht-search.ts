@@ -2,7 +2,14 @@
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '../base/clock.ts'
 import { OpenSeedError } from '../base/errors.ts'
-import { openHost, type Dht, type FoundSeller, type Host } from '../net/p2p/open-host.ts'
+import {
+  openHost,
+  type Dht,
+  type FoundSeller,
+  type Host,
+  type MarketFound,
+  type WaitOptions,
+} from '../net/p2p/open-host.ts'
 import type { Filter } from '../search/filter.ts'
 import type { Told } from '../search/listing.ts'
 import { modelNamesIn } from '../search/push-down.ts'
@@ -40,11 +47,8 @@ export interface DhtSearch extends AsyncDisposable {
 /** The directory that all sellers are in. */
 const everyone = '*'
 const mostRead = 100
-const readAtOnce = 8
 // One is meant; of more there is only to tell that there are more.
 const mostNamed = 4
-const usualMs = 1_000
-const afterFirstMs = 200
 const longestMs = 4_000
 
 export function openDhtSearch(options: DhtSearchOptions): DhtSearch {
@@ -57,105 +61,44 @@ export function openDhtSearch(options: DhtSearchOptions): DhtSearch {
     (opened ??= bootstrap().then((bootstrap) => {
       // Nobody knows this key afterwards: a search is no node that others should remember.
       const key = nodeKeyOf(randomBytes(32))
-      return openHost({ key, listen: [], bootstrap, server: false, allowPrivate, now })
+      return openHost({ key, listen: [], bootstrap, server: false, stays: false, allowPrivate, now })
     }))
 
-  async function lookUp(find: (host: Host, haste: Haste) => Promise<void>): Promise<DhtFound> {
+  async function lookUp(find: (dht: Dht, time: WaitOptions) => Promise<MarketFound>): Promise<DhtFound> {
     if ((await bootstrap()).length === 0) throw unreachable()
     const node = await host()
-    const haste = openHaste(signal)
-    await find(node, haste)
+    const { sellers, isWhole } = await find(node.dht, { timeoutMs: longestMs, signal })
     signal.throwIfAborted()
     const found = new Map<PeerId, FoundSeller>()
-    for (const seller of haste.found) {
+    for (const seller of sellers) {
       const { peer, seq, body } = seller.document
       const known = found.get(peer)
       if (body.networks.includes(network) && (known?.document.seq ?? -1) < seq) found.set(peer, seller)
     }
     const servers = node.peerCount()
     if (servers === 0 && found.size === 0) throw unreachable()
-    const isPart = haste.signal.aborted || haste.found.length >= mostRead
-    return { sellers: [...found.values()].map(toldOf), servers, isPart }
+    return { sellers: [...found.values()].map(toldOf), servers, isPart: !isWhole }
   }
 
   return {
     host,
     matching: (filters) =>
-      lookUp(({ dht }, haste) => readSellers(dht, [...modelNamesIn(filters), everyone], haste)),
+      lookUp((dht, time) =>
+        dht.sellersOf([...modelNamesIn(filters), everyone], { ...time, limit: mostRead }),
+      ),
     named: (seller) =>
-      lookUp(async ({ dht }, haste) => {
-        const read = async (peer: PeerId) => {
-          const found = await dht.getSeller(peer, { binding: true, signal: haste.signal })
-          if (found !== null) haste.take(found)
-        }
-        if (peerIdBytes(seller) !== null) return await read(seller)
-        const all = openHaste(signal)
-        await readSellers(dht, [everyone], all)
-        const peers = all.found.map(({ document }) => document.peer)
-        await Promise.all(
-          peers
-            .filter((peer) => peer.startsWith(seller))
-            .slice(0, mostNamed)
-            .map(read),
-        )
+      lookUp(async (dht, time) => {
+        const isPeer = peerIdBytes(seller) !== null
+        const all = isPeer ? null : await dht.sellersOf([everyone], { ...time, limit: mostRead })
+        const listed = all?.sellers.map(({ document }) => document.peer) ?? [seller]
+        const meant = listed.filter((peer) => peer.startsWith(seller)).slice(0, mostNamed)
+        const read = await Promise.all(meant.map((peer) => dht.getSeller(peer, { ...time, binding: true })))
+        return { sellers: read.filter((found) => found !== null), isWhole: all?.isWhole ?? true }
       }),
     async [Symbol.asyncDispose]() {
       await (await opened?.catch(() => null))?.[Symbol.asyncDispose]()
     },
   }
-}
-
-/** Sellers as they are found, and when to look no further. */
-interface Haste {
-  readonly found: readonly FoundSeller[]
-  readonly signal: AbortSignal
-  take(seller: FoundSeller): void
-}
-
-/** Ends a while after the first seller, but not before the usual time: what is there at once is worth more than all. */
-function openHaste(signal: AbortSignal): Haste {
-  const startedMs = performance.now()
-  const found: FoundSeller[] = []
-  const enough = new AbortController()
-  return {
-    found,
-    signal: AbortSignal.any([signal, enough.signal, AbortSignal.timeout(longestMs)]),
-    take(seller) {
-      found.push(seller)
-      if (found.length > 1) return
-      const leftMs = Math.max(usualMs - (performance.now() - startedMs), afterFirstMs)
-      setTimeout(() => enough.abort(), leftMs).unref()
-    },
-  }
-}
-
-/** Those of the first names first; each once. */
-async function readSellers(dht: Dht, names: readonly string[], haste: Haste): Promise<void> {
-  const { signal } = haste
-  const waiting: PeerId[] = []
-  const seen = new Set<PeerId>()
-  let running = 0
-
-  async function work(): Promise<void> {
-    if (running >= readAtOnce) return
-    running += 1
-    for (let peer = waiting.shift(); peer !== undefined && !signal.aborted; peer = waiting.shift()) {
-      const seller = await dht.getSeller(peer, { agree: 1, signal })
-      if (seller !== null) haste.take(seller)
-    }
-    running -= 1
-  }
-
-  await Promise.all(
-    names.map(async (name) => {
-      const listed = await dht.findSellers(name, { limit: mostRead, timeoutMs: longestMs, signal })
-      for (const peer of listed) {
-        if (seen.size < mostRead && !seen.has(peer)) waiting.push(peer)
-        seen.add(peer)
-      }
-      await Promise.all(Array.from({ length: readAtOnce }, work))
-    }),
-  )
 }
 
 function toldOf({ document, binding }: FoundSeller): Told {

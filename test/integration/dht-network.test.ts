@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { dhtKey } from '../../src/net/p2p/dht-records.ts'
-import { sellersPerDirectory } from '../../src/net/p2p/model-shards.ts'
+import { directoryDigest, sellersPerDirectory } from '../../src/net/p2p/model-shards.ts'
 import { encodeRecord, type SellerRecord } from '../../src/wire/record.ts'
 import { openLiar, type Liar } from '../fixtures/dht-liar.ts'
 import {
@@ -159,8 +159,37 @@ test('who sells from behind a NAT is found: a client without any address puts it
   expect(await seller.dht.putBinding(sellerBinding(key))).toMatchObject({ ok: true })
   expect(await seller.dht.provide('from behind')).toBeGreaterThanOrEqual(4)
   await using buyer = (await openNode(bootstrap.slice(0, 1), client)).host
-  const [found] = await buyer.dht.sellersOf('from behind', { ...patient, binding: true })
+  const { sellers } = await buyer.dht.sellersOf(['from behind'], { ...patient, binding: true })
+  const [found] = sellers
   expect(found).toMatchObject({ document: { peer: key.peerId }, binding: { peer: key.peerId } })
+})
+
+test('who comes for the first time finds every seller, though five liars name a hundred that nobody knows', async () => {
+  const directory = directoryDigest('bazaar', { level: 1, shard: 0 })
+  const selling = nodes.slice(-sellers)
+  for (const { key, host } of selling) {
+    expect(await host.dht.putRecord(sellerRecord(key, { seq: Date.now() + 61_000 }))).toMatchObject({
+      ok: true,
+    })
+    expect(await host.dht.provide('bazaar', { enough: 20 })).toBeGreaterThanOrEqual(replicas - 1)
+  }
+  const liars = await Promise.all(keysNear(directory, 5, 100).map((near) => openLiar(bootstrap, near)))
+  try {
+    for (const liar of liars)
+      liar.list(
+        Array.from({ length: 20 }, () => freshKey().peerId),
+        liars,
+      )
+    const known = [...bootstrap, ...liars.flatMap(addrsOf)]
+    await using cold = (await openNode(known, { ...client, stays: false })).host
+    const found = await cold.dht.sellersOf(['bazaar'], patient)
+    const peers = found.sellers.map(({ document }) => document.peer).toSorted()
+    expect(peers).toEqual(selling.map(({ key }) => key.peerId).toSorted())
+    // Nothing ended it but that all who are listed were looked up.
+    expect(found.isWhole).toBe(true)
+  } finally {
+    await Promise.all(liars.map((liar) => liar[Symbol.asyncDispose]()))
+  }
 })
 
 test('a directory names sellers of whom its holder knows nothing else', async () => {
@@ -216,7 +245,8 @@ test('with 30 % of the nodes gone every seller is found, and in time', async () 
     expect(found?.document.peer).toBe(key.peerId)
   }
   await using cold = (await openNode(nodes[0]?.host.addrs() ?? [], client)).host
-  const [market, marketMs] = await timed(() => cold.dht.sellersOf('market', { ...patient, binding: true }))
+  const [found, marketMs] = await timed(() => cold.dht.sellersOf(['market'], { ...patient, binding: true }))
+  const market = found.sellers
   const peers = market.map(({ document }) => document.peer).toSorted()
   expect(peers).toEqual(selling.map(({ key }) => key.peerId).toSorted())
   expect(market.every(({ binding, document }) => binding?.peer === document.peer)).toBe(true)

@@ -51,6 +51,13 @@ test('the first valid answer is enough for who says so', async () => {
   expect(await agreeOn(heard, { first: true })).toEqual({ answer: 3, holders: 1 })
 })
 
+test('and that nobody has it when two thirds have answered, none of which knew it', async () => {
+  const none = ['a', 'b', 'c', 'd'].map(hasNone)
+  expect(await agreeOn(hearing(none), { first: true })).toBeNull()
+  const last = [...none.slice(1), says('e', 4)]
+  expect(await agreeOn(hearing(last), { first: true })).toEqual({ answer: 4, holders: 1 })
+})
+
 test('a deadline ends it with the best so far', async () => {
   const standing = () => ({ known: 20, answered: 2, awaited: 12 })
   const heard = ended(says('a', 5), says('b', 4))

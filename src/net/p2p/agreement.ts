@@ -34,7 +34,10 @@ export function isHeard({ known, answered, awaited }: Standing): boolean {
   return known > 0 && awaited === 0 && answered >= mostOf(known)
 }
 
-/** The highest ranking claim, when enough have answered or all have; null where nobody made any. */
+/**
+ * The highest ranking claim, when enough have answered or all have; null where nobody made any. With `first` the first
+ * claim is taken, and that there is none is believed of enough.
+ */
 export async function agreeOn<Answer>(
   { heard, standing }: Hearing<Claim<Answer> | null>,
   { first }: { first: boolean },
@@ -50,8 +53,8 @@ export async function agreeOn<Answer>(
         best === null || claim.rank > best.rank || (claim.rank === best.rank && count(claim) > count(best))
       if (isBetter) best = claim
     }
-    // That there is nothing is believed only when nobody is left to ask.
-    if (best !== null && (first || isHeard(standing()))) break
+    // Else that there is nothing is believed only when nobody is left to ask.
+    if (best === null ? first && isHeard(standing()) : first || isHeard(standing())) break
   }
   return best === null ? null : { answer: best.answer, holders: count(best) }
 }

@@ -9,6 +9,8 @@ export interface JoinParts {
   node: Pick<Libp2p, 'dial'>
   queries: Pick<KadQueries, 'routingTable' | 'meetNeighbours'>
   bootstrap: readonly Multiaddr[]
+  /** False for who needs no neighbours. */
+  stays: boolean
   stopped: AbortSignal
 }
 
@@ -23,7 +25,7 @@ const lonelyMs = 1_500
 export interface Joining {
   /** Settles when everyone who was to be dialled first was; gives how many were reached. */
   dialed: Promise<number>
-  /** Settles when the neighbours that those know were met. */
+  /** Settles when they are in the table, and the neighbours that they know were met, if wanted. */
   met: Promise<void>
   /** Settles when the host has stopped. */
   done: Promise<void>
@@ -44,7 +46,7 @@ export function keepJoined(parts: JoinParts): Joining {
 }
 
 async function keepJoining(
-  { node, queries, bootstrap, stopped }: JoinParts,
+  { node, queries, bootstrap, stays, stopped }: JoinParts,
   onDialed: (reached: number) => void,
   onMet: () => void,
 ): Promise<void> {
@@ -54,7 +56,7 @@ async function keepJoining(
   while (!stopped.aborted) {
     if (routingTable.size > 0) {
       dialWaitMs = firstWaitMs
-      await queries.meetNeighbours(within(meetMs, stopped))
+      if (stays) await queries.meetNeighbours(within(meetMs, stopped))
       onMet()
       await wait(meetWaitMs, stopped)
       meetWaitMs = Math.min(meetAgainMs, meetWaitMs * 4)

@@ -1,4 +1,5 @@
 /** The DHT as OpenSeed uses it: signed records, model directories, and no lookup that waits for its slowest node. */
+import { atOnce } from '../../base/at-once.ts'
 import { judgeMultiaddr, judgeUrl, type AddressVerdict } from '../../wire/address-policy.ts'
 import type { NodeKey } from '../../wire/node-key.ts'
 import { countersign } from '../../wire/peer-binding.ts'
@@ -8,12 +9,14 @@ import type { BoundedStore } from './bounded-store.ts'
 import { dhtKey, encodeBindingValue, type DhtDocuments, type DhtKind } from './dht-records.ts'
 import { openDirectories } from './directories.ts'
 import type { KadQueries } from './kad-queries.ts'
-import { sellersPerDirectory } from './model-shards.ts'
+import { isCrowded, sellersPerDirectory } from './model-shards.ts'
 import type {
   Dht,
+  FindOptions,
   Found,
   FoundSeller,
   GetOptions,
+  MarketFound,
   PutOptions,
   PutOutcome,
   SellerOptions,
@@ -39,6 +42,7 @@ const putMs = 30_000
 const enoughHolders = 8
 const sellersWanted = 20
 const sellersAtOnce = 8
+const patienceMs = 500
 // Where the first answer ends it, more than these would be asked in vain.
 const hastyWidth = 2
 const usualWidth = 10
@@ -93,6 +97,42 @@ export function openDht(parts: DhtParts): Dht {
     return await directories.read(model, limit, signal)
   }
 
+  async function sellersOf(
+    models: readonly string[],
+    options: FindOptions & SellerOptions,
+  ): Promise<MarketFound> {
+    const { limit = sellersWanted, timeoutMs = getMs } = options
+    const signal = within(options, getMs)
+    // Who is found in time is of no use without the time to ask what it says.
+    const finding = AbortSignal.any([signal, AbortSignal.timeout(Math.ceil((timeoutMs * 2) / 3))])
+    const seen = new Set<string>()
+    const sellers: FoundSeller[] = []
+    const meet = async (model: string): Promise<boolean> => {
+      const listed = await findSellers(model, sellersPerDirectory, finding)
+      // Where holders are crowded they name some of many.
+      let isWhole = !finding.aborted && !isCrowded(listed.length)
+      // Names cost nothing: one that nobody knows may take as long as there is, and must not keep the others waiting.
+      const inTurn = atOnce(sellersAtOnce, patienceMs)
+      let found = 0
+      const look = async (peer: string) => {
+        if (signal.aborted || found >= limit) {
+          isWhole = false
+          return
+        }
+        const seller = await getSeller(peer, { agree: 1, ...options, timeoutMs, signal })
+        if (seller === null) return
+        found += 1
+        sellers.push(seller)
+      }
+      const fresh = listed.filter((peer) => !seen.has(peer))
+      for (const peer of fresh) seen.add(peer)
+      await Promise.all(fresh.map((peer) => inTurn(() => look(peer))))
+      return isWhole && !signal.aborted
+    }
+    const areWhole = await Promise.all(models.map(meet))
+    return { sellers, isWhole: !areWhole.includes(false) }
+  }
+
   function within({ timeoutMs, signal }: WaitOptions, defaultMs: number): AbortSignal {
     const deadline = AbortSignal.timeout(timeoutMs ?? defaultMs)
     return AbortSignal.any(signal ? [stopped, deadline, signal] : [stopped, deadline])
@@ -118,24 +158,7 @@ export function openDht(parts: DhtParts): Dht {
     },
     findSellers: (model, options = {}) =>
       findSellers(model, options.limit ?? sellersWanted, within(options, getMs)),
-    async sellersOf(model, options = {}) {
-      const limit = options.limit ?? sellersWanted
-      const signal = within(options, getMs)
-      const found: FoundSeller[] = []
-      // Who is found in time is of no use without the time to ask what it says.
-      const findMs = ((options.timeoutMs ?? getMs) * 2) / 3
-      const finding = AbortSignal.any([signal, AbortSignal.timeout(findMs)])
-      const waiting = (await findSellers(model, sellersPerDirectory, finding)).values()
-      const work = async () => {
-        for (const peer of waiting) {
-          if (found.length >= limit || signal.aborted) return
-          const seller = await getSeller(peer, { agree: 1, ...options, signal })
-          if (seller !== null && found.length < limit) found.push(seller)
-        }
-      }
-      await Promise.all(Array.from({ length: sellersAtOnce }, work))
-      return found
-    },
+    sellersOf: (models, options = {}) => sellersOf(models, options),
     stored: () => store.sizes,
   }
 }

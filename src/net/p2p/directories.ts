@@ -33,16 +33,21 @@ export interface DirectoryParts {
 const chooseMs = 10_000
 
 export function openDirectories({ queries, store, self }: DirectoryParts): Directories {
-  async function readOne(model: string, directory: Directory, signal: AbortSignal): Promise<PeerId[]> {
+  async function namedIn(
+    model: string,
+    directory: Directory,
+    signal: AbortSignal,
+  ): Promise<(readonly PeerId[])[]> {
     const key = directoryDigest(model, directory)
-    const lists = await gatherLists(queries.providers(key, signal))
-    return takeInTurn([store.listedAt(key), ...lists], sellersPerDirectory)
+    return [store.listedAt(key), ...(await gatherLists(queries.providers(key, signal)))]
   }
 
   return {
     async enter(model, enough, signal) {
       const brief = AbortSignal.any([signal, AbortSignal.timeout(chooseMs)])
-      const choice = await chooseDirectory(self, (directory) => readOne(model, directory, brief))
+      const choice = await chooseDirectory(self, async (directory) =>
+        takeInTurn(await namedIn(model, directory, brief), sellersPerDirectory),
+      )
       let holders = 0
       // Where all holders say that it is full after all, the next one has room.
       for (const directory of directoriesOf(self)) {
@@ -58,6 +63,6 @@ export function openDirectories({ queries, store, self }: DirectoryParts): Direc
       for (const directory of directoriesOf(self)) store.leave(directoryDigest(model, directory), self)
     },
     read: (model, limit, signal) =>
-      sampleSellers((directory) => readOne(model, directory, signal), limit, Math.random),
+      sampleSellers((directory) => namedIn(model, directory, signal), limit, Math.random),
   }
 }

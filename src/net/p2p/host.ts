@@ -1,11 +1,12 @@
 /** One libp2p node: its identity, its connections, and the DHT on top. Loaded by open-host when one is wanted. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
+import { privateKeyFromRaw } from '@libp2p/crypto/keys'
 import { multiaddr, type Multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import { systemClock } from '../../base/clock.ts'
 import { OpenSeedError } from '../../base/errors.ts'
 import { judgeMultiaddr } from '../../wire/address-policy.ts'
+import { publicKeyOf } from '../../wire/peer-id.ts'
 import { BoundedStore } from './bounded-store.ts'
 import { keepJoined, whenAnyone, whenJoined } from './bootstrap.ts'
 import { watchConnections } from './connection-watch.ts'
@@ -29,7 +30,7 @@ import { vouchFor } from './told-addrs.ts'
 const meetMs = 700
 
 export async function startHost(options: HostOptions): Promise<Host> {
-  const { key, bootstrap, allowPrivate = false, now = systemClock, limits } = options
+  const { key, bootstrap, stays = true, allowPrivate = false, now = systemClock, limits } = options
   const judge = openRecordJudge(now)
   const store = new BoundedStore({
     self: key.peerId,
@@ -38,7 +39,8 @@ export async function startHost(options: HostOptions): Promise<Host> {
     admitRecord: (name) => judge.settle(name),
   })
   const dialed = bootstrap.map(asMultiaddr)
-  const privateKey = await generateKeyPairFromSeed('Ed25519', key.seed)
+  // With its public half: libp2p would compute it, in plain JavaScript and for as long as two connections take.
+  const privateKey = privateKeyFromRaw(Buffer.concat([key.seed, publicKeyOf(key.peerId) ?? Buffer.of()]))
   const guard = openPeerGuard(peerLimits)
   const lan = options.lan ? openLan({ self: key.peerId, allowPrivate, ...options.lan }) : null
   const isAllowed = dialPolicy(options)
@@ -96,7 +98,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
     onRelayed: (connection) => connectivity.improve(connection),
     stopped: stop.signal,
   })
-  const joining = keepJoined({ node, queries, bootstrap: dialed, stopped: stop.signal })
+  const joining = keepJoined({ node, queries, bootstrap: dialed, stays, stopped: stop.signal })
   const { routingTable } = queries
   return {
     peerId: key.peerId,

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { seeded } from '../../../test/fixtures/seeded.ts'
 import {
   chooseDirectory,
   directoriesOf,
@@ -50,7 +51,7 @@ test('10,000 sellers of one model that come one by one are all listed, at most 2
   expect(new Set([...holders.held.values()].flatMap((listed) => [...listed])).size).toBe(crowd.length)
   const seen = new Set<string>()
   for (let buyer = 0; buyer < 200; buyer++) {
-    const sample = await sampleSellers(async (directory) => holders.read(directory), 100, Math.random)
+    const sample = await sampleSellers(async (directory) => [holders.read(directory)], 100, Math.random)
     for (const peer of sample) seen.add(peer)
   }
   expect(seen.size).toBeGreaterThan(5_000)
@@ -74,6 +75,15 @@ test('10,000 sellers that start at the same moment are all listed after two rene
   }
   const listed = new Set([...holders.held.values()].flatMap((names) => [...names]))
   expect(listed.size).toBeGreaterThan(crowd.length * 0.99)
+})
+
+test('five holders of fourteen that name two hundred others hide nobody from who reads a hundred', async () => {
+  const honest = crowd.slice(0, 10)
+  const liars = Array.from({ length: 5 }, (_, at) => crowd.slice(200 * (at + 1), 200 * (at + 2)))
+  const lists = [...liars, ...Array.from({ length: 9 }, () => honest)]
+  const random = seeded(1)
+  for (let buyer = 0; buyer < 20; buyer++)
+    expect(await sampleSellers(async () => lists, 100, random)).toEqual(expect.arrayContaining(honest))
 })
 
 test('a small market has one directory, and no two directories share a key', () => {

@@ -53,18 +53,26 @@ export function isCrowded(listed: number): boolean {
 
 /**
  * Sellers of a model as a buyer samples them: level by level while what it reads is crowded, some directories of each.
- * In random order, or every buyer would turn to the same few.
+ * What a holder named is taken in random order, or every buyer would turn to the same few.
  */
 export async function sampleSellers(
-  read: (directory: Directory) => Promise<readonly string[]>,
+  read: (directory: Directory) => Promise<readonly (readonly string[])[]>,
   limit: number,
   random: () => number,
 ): Promise<string[]> {
   const lists: string[][] = []
   for (const level of levels) {
     const shards = shuffled([...Array(level).keys()], random).slice(0, shardsRead)
-    const found = await Promise.all(shards.map((shard) => read({ level, shard })))
-    lists.push(...found.map((list) => shuffled(list, random)))
+    const found = await Promise.all(
+      shards.map(async (shard) => {
+        const named = await read({ level, shard })
+        return takeInTurn(
+          named.map((list) => shuffled(list, random)),
+          sellersPerDirectory,
+        )
+      }),
+    )
+    lists.push(...found)
     if (!found.some((list) => isCrowded(list.length))) break
   }
   return takeInTurn(lists, limit)

@@ -25,6 +25,8 @@ export interface HostOptions {
    * others get in.
    */
   server: boolean | 'when-public'
+  /** False for who asks something and is gone: it looks for no neighbours. True unless told. */
+  stays?: boolean
   /** Lets the host meet loopback and private networks. */
   allowPrivate?: boolean
   /** Looks up what public names in multiaddrs lead to. Asks the machine's DNS servers unless told. */
@@ -148,8 +150,11 @@ export interface Dht {
   withdraw(model: string): Promise<void>
   /** Who claims to sell the model. Claims only: what counts is the record. */
   findSellers(model: string, options?: FindOptions): Promise<PeerId[]>
-  /** The records of sellers of the model that a lookup found in time; the first valid one of each unless told. */
-  sellersOf(model: string, options?: FindOptions & SellerOptions): Promise<FoundSeller[]>
+  /**
+   * Sellers of any of the models by their records: the first valid one of each unless told. Ends when whoever is listed
+   * was looked up, or at the deadline with those found by then; slow lookups hold up no others.
+   */
+  sellersOf(models: readonly string[], options?: FindOptions & SellerOptions): Promise<MarketFound>
   /** How much this node stores for others. */
   stored(): StoreLimits
 }
@@ -164,7 +169,10 @@ export interface PutOptions extends WaitOptions {
 }
 
 export interface GetOptions extends WaitOptions {
-  /** 1 takes the first valid answer, which may be an older one; else as many must answer as makes that unlikely. */
+  /**
+   * 1 takes the first valid answer, which may be an older one, and believes as many as else must answer that there is
+   * none; else as many must answer as makes an older one unlikely, and all of them that there is none.
+   */
   agree?: 1
   /** The sequence of the newest one that is known already: nothing older is taken. */
   lastSeq?: number
@@ -185,6 +193,12 @@ export interface Found<Document> {
   document: Document
   /** How many holders gave just this one. */
   holders: number
+}
+
+export interface MarketFound {
+  sellers: FoundSeller[]
+  /** All that are listed were looked up. */
+  isWhole: boolean
 }
 
 export interface FoundSeller extends Found<SellerRecord> {

@@ -1,4 +1,5 @@
 /** Asks peer after peer, nearer and nearer to a key, and passes on what they say as they say it. */
+import { after } from '../../base/after.ts'
 import type { Contact, Shortlist } from './shortlist.ts'
 
 export interface Told<Answer> {
@@ -25,7 +26,6 @@ export interface WalkParts<Answer> {
 
 // Longer than a dial and a question around the world.
 const lateMs = 700
-const stepMs = 20
 
 /**
  * Yields each answer, and null when one that was asked will not give any, or is late. Ends when there is nobody left
@@ -79,17 +79,4 @@ export async function* walk<Answer>(parts: WalkParts<Answer>): AsyncGenerator<He
     ended.removeEventListener('abort', onEnd)
     stop.abort()
   }
-}
-
-/**
- * Calls back after that time, unless the function it gives is called before. In steps, each begun when the one before
- * has run: in a process that starves all of them come late, as do the answers.
- */
-function after(ms: number, onOver: () => void): () => void {
-  let timer: NodeJS.Timeout | undefined
-  const step = (leftMs: number) => {
-    timer = setTimeout(() => (leftMs > stepMs ? step(leftMs - stepMs) : onOver()), stepMs)
-  }
-  step(ms)
-  return () => clearTimeout(timer)
 }
