@@ -127,6 +127,21 @@ test.each([
   expect(told.records).toEqual([record.seq])
 })
 
+test('the first record of a run is told again soon, when those who have one of the run before take it', async () => {
+  const { told, now, changed, whole } = start()
+  await whole()
+  now.atMs += 31_000
+  changed()
+  await vi.waitUntil(() => told.records.length === 2)
+  expect(told.records[1]).toBe(told.records[0])
+  now.atMs += 31_000
+  now.models = ['c']
+  changed()
+  await vi.waitUntil(() => told.provided.includes('c'))
+  expect(told.records).toHaveLength(2)
+  expect(told.bindings).toBe(1)
+})
+
 test('what is announced nowhere is not told either', async () => {
   const { told, now, changed, seller, whole } = start({})
   await whole()

@@ -38,7 +38,9 @@ interface Item {
 }
 
 const usualEveryMs = 10 * 60_000
-const lookAgainMs = 60_000
+// Holders take no second record of a seller within half a minute, and those of its last run may have one.
+const lookAgainMs = 31_000
+const longestRetryMs = 60_000
 const firstRetryMs = 2_000
 // Addresses come one after the other when a node starts.
 const restMs = 250
@@ -74,7 +76,7 @@ export function openDhtAnnouncer(parts: DhtAnnouncerParts): DhtAnnouncer {
       for (const item of due) {
         if (signal.aborted) return
         const problem = await item.tell()
-        if (problem === null) told.set(item.name, { version: item.version, atMs: now() })
+        if (problem === null) markTold(item)
         else failure ??= problem
       }
     }
@@ -82,11 +84,16 @@ export function openDhtAnnouncer(parts: DhtAnnouncerParts): DhtAnnouncer {
     return failure
   }
 
+  function markTold({ name, version }: Item): void {
+    const isFirst = name === recordName && !told.has(name)
+    told.set(name, { version, atMs: isFirst ? now() - everyMs + lookAgainMs : now() })
+  }
+
   function itemsOf({ record, binding }: Pick<Announced, 'record' | 'binding'>): Item[] {
     const models = [allSellers, ...new Set(parts.models())].slice(0, mostModels)
     return [
       {
-        name: 'record',
+        name: recordName,
         version: String(record.seq),
         tell: async () => problemOf(await dht.putRecord(record, { signal })),
       },
@@ -149,6 +156,7 @@ export function openDhtAnnouncer(parts: DhtAnnouncerParts): DhtAnnouncer {
   }
 }
 
+const recordName = 'record'
 const noHolder = 'nobody in reach to tell'
 const modelPrefix = 'model '
 const modelName = (model: string) => modelPrefix + model
@@ -161,7 +169,7 @@ function problemOf(outcome: PutOutcome): string | null {
 }
 
 function retryMs(failures: number): number {
-  return Math.min(lookAgainMs, firstRetryMs * 2 ** (failures - 1)) * (0.5 + Math.random() / 2)
+  return Math.min(longestRetryMs, firstRetryMs * 2 ** (failures - 1)) * (0.5 + Math.random() / 2)
 }
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {

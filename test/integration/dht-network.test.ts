@@ -8,6 +8,7 @@ import { openLiar, type Liar } from '../fixtures/dht-liar.ts'
 import {
   freshKey,
   keysNear,
+  nearest,
   openNetwork,
   openNode,
   replicas,
@@ -107,6 +108,23 @@ test('a record is not replaced again within half a minute, unless it is much new
     reason: 'too_often',
   })
   expect(await host.dht.putRecord(sellerRecord(key, { seq: now }))).toMatchObject({ ok: true })
+})
+
+test('a seller that starts anew within half a minute stays findable, also for who refused its new record', async () => {
+  const first = await openNode(bootstrap, client)
+  const now = Date.now()
+  const before = sellerRecord(first.key, { price: 1n, seq: now - 5_000 })
+  expect(await first.host.dht.putRecord(before, { enough: 20 })).toMatchObject({ ok: true })
+  await first.host[Symbol.asyncDispose]()
+  const { key, host } = await openNode(bootstrap, { ...client, key: first.key })
+  await using again = host
+  // A node that the first run did not reach may take it.
+  const put = await again.dht.putRecord(sellerRecord(key, { price: 2n, seq: now }), { enough: 20 })
+  expect(put).toMatchObject({ ok: true })
+  for (const { host } of nearest(dhtKey('seller', key.peerId), nodes, 3)) {
+    const found = await host.dht.getSeller(key.peerId, patient)
+    expect([now - 5_000, now]).toContain(found?.document.seq)
+  }
 })
 
 test('five liars around a key can neither hide its record nor bring back the one before', async () => {

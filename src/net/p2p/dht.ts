@@ -59,7 +59,7 @@ export function openDht(parts: DhtParts): Dht {
   ): Promise<PutOutcome> {
     const place = dhtKey(kind, author)
     // What holders would refuse is refused here, before any of them is bothered.
-    const verdict = judge.see(place, value)
+    const verdict = judge.offer(place, value)
     if (!verdict.ok) return verdict
     if (!judge.maySettle(place)) return { ok: false, reason: 'too_often' }
     const signal = within(options, putMs)

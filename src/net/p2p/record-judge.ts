@@ -7,8 +7,10 @@ import { openSequenceGuard } from './sequence-guard.ts'
 export type RecordVerdict = DhtVerdict
 
 export interface RecordJudge {
-  /** Judges a value, and remembers its sequence when it is good. */
+  /** Judges a value that is read, and remembers its sequence when it is good. */
   see(key: Uint8Array, value: Uint8Array): RecordVerdict
+  /** Judges a value that is to be stored; its sequence counts when it settles. */
+  offer(key: Uint8Array, value: Uint8Array): RecordVerdict
   /** The same; throws `RecordRefused`. */
   require(key: Uint8Array, value: Uint8Array): void
   /** Counts older values of the key as replaced, although this node has not seen by what. */
@@ -31,15 +33,17 @@ export class RecordRefused extends Error {
 
 export function openRecordJudge(now: Clock): RecordJudge {
   const guard = openSequenceGuard(now)
-  const see = (key: Uint8Array, value: Uint8Array): RecordVerdict => {
+  const judge = (key: Uint8Array, value: Uint8Array, how: 'see' | 'offer'): RecordVerdict => {
     const verdict = judgeValue(key, value, now())
-    if (verdict.ok && !guard.see(storeName(key), verdict.seq)) return { ok: false, reason: 'rollback' }
+    if (verdict.ok && !guard[how](storeName(key), verdict.seq)) return { ok: false, reason: 'rollback' }
     return verdict
   }
+  const offer: RecordJudge['offer'] = (key, value) => judge(key, value, 'offer')
   return {
-    see,
+    see: (key, value) => judge(key, value, 'see'),
+    offer,
     require(key, value) {
-      const verdict = see(key, value)
+      const verdict = offer(key, value)
       if (!verdict.ok) throw new RecordRefused(verdict.reason)
     },
     know: (key, seq) => void guard.see(storeName(key), seq),
