@@ -18,12 +18,8 @@ export default defineConfig({
         test: {
           name: 'stories',
           include: ['test/**/*.test.ts'],
-          // Forty nodes in one process: their timing says something only where the machine is its own.
-          exclude: [
-            // They need root and namespaces: npm run test:nat
-            'test/nat/**',
-            ...(process.env['TEST_DEEP'] === '1' ? [] : ['test/integration/dht-network.test.ts']),
-          ],
+          // They need root and namespaces: npm run test:nat
+          exclude: ['test/nat/**'],
           testTimeout: 60_000,
           expect: { poll: { timeout: 10_000 } },
           hookTimeout: 60_000,
