@@ -216,7 +216,7 @@ export const settings = {
     'sell.p2p_listen',
     multiaddrs,
     ['/ip4/0.0.0.0/tcp/8405'],
-    'Multiaddrs on which other nodes reach this seller; none switches peer-to-peer off.',
+    'Multiaddrs on which other nodes reach this seller; with none it is reached over its public URL only.',
   ),
   sellP2pAnnounce: setting<readonly string[]>(
     'sell.p2p_announce',

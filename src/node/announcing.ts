@@ -103,6 +103,7 @@ export async function openAnnouncing(
   warnOfPlainHttp(options.publicUrl, log)
   // Said at the start and not in a log an hour later.
   await walletWord()
+  const isMet = p2p !== undefined && !p2p.onlyTells
   let peerHost: SellerHost | null = null
   let dht: DhtAnnouncer | null = null
   const models = () => announcedModels(offers.all().map(({ signed }) => signed))
@@ -111,7 +112,7 @@ export async function openAnnouncing(
     profile: {
       payTo,
       authorizer: curve.addressOf(seller.key),
-      url: urlToTell(options.publicUrl, seller.url, { allowPrivate, isReachedOtherwise: p2p !== undefined }),
+      url: urlToTell(options.publicUrl, seller.url, { allowPrivate, isReachedOtherwise: isMet }),
       region: options.region,
       hardware: options.hardware,
       network: network.caip2,
@@ -173,7 +174,7 @@ export async function openAnnouncing(
       netReport(peerHost?.host() ?? null, {
         peer: key.peerId,
         addrs: peerHost?.addrs() ?? [],
-        isOn: p2p !== undefined,
+        isOn: isMet,
         dht: dht?.progress() ?? null,
       }),
     async close(goodbye) {

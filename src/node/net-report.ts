@@ -41,7 +41,7 @@ export function netReport(
   host: Pick<Host, 'reachability' | 'peerCount'> | null,
   facts: NetFacts | null,
 ): NetReport {
-  const seen = host?.reachability() ?? notUp(facts?.isOn === true)
+  const seen = (facts?.isOn === true ? host?.reachability() : null) ?? notUp(facts?.isOn === true)
   const isTrial = facts?.isTrial === true
   const report = {
     state: isTrial && seen.state === 'unreachable' ? overRelay(seen.nat) : seen.state,

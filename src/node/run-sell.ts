@@ -10,6 +10,7 @@ import { checksummed, type Address, type Hex } from '../wire/hex.ts'
 import type { AnnounceOptions } from './announcing.ts'
 import { detectHardware } from './hardware.ts'
 import { openKeystore } from './keystore.ts'
+import type { P2pOptions } from './seller-host.ts'
 import type { ModelPrices } from './seller-offers.ts'
 import { startSellerNode } from './seller-node.ts'
 
@@ -93,15 +94,12 @@ async function announceOptions(
   { registries, p2p, sell, buy }: Config,
   wallet: { address: Address; privateKey: Hex },
 ): Promise<AnnounceOptions | undefined> {
-  const isMet = sell.p2pListen.length > 0 && (p2p.bootstrap.length > 0 || p2p.lan)
-  if (!sell.announce || (registries.length === 0 && !isMet)) return undefined
+  const among = peerOptions(p2p, sell)
+  const isTold = among !== undefined && (p2p.bootstrap.length > 0 || (p2p.lan && !among.onlyTells))
+  if (!sell.announce || (registries.length === 0 && !isTold)) return undefined
   return {
     registries,
-    p2p:
-      sell.p2pListen.length === 0
-        ? undefined
-        : { ...p2p, listen: sell.p2pListen, announce: sell.p2pAnnounce },
-
+    p2p: among,
     publicUrl: sell.publicUrl,
     region: sell.region,
     hardware: await detectHardware(),
@@ -109,6 +107,15 @@ async function announceOptions(
     takeOver: sell.takeOver,
     allowPrivate: buy.allowPrivate,
   }
+}
+
+/** Who takes no connections of peers is in the DHT all the same when it has a URL to tell. */
+function peerOptions(
+  p2p: Config['p2p'],
+  { p2pListen: listen, p2pAnnounce: announce, publicUrl }: Config['sell'],
+): P2pOptions | undefined {
+  if (listen.length > 0) return { ...p2p, listen, announce }
+  return publicUrl === null ? undefined : { ...p2p, listen, announce: [], onlyTells: true }
 }
 
 async function openEngines(

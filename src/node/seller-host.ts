@@ -21,6 +21,8 @@ export interface P2pOptions {
   punch: boolean
   /** Whether the local network is told. */
   lan: boolean
+  /** It has a URL, and nobody is to connect to it otherwise: it only tells the DHT. */
+  onlyTells?: true
   /** Changes of the host for networks that are not the usual one. */
   host?: Pick<HostOptions, 'replicas'>
 }
@@ -134,7 +136,7 @@ export function openSellerHost(parts: SellerHostParts): SellerHost {
   }
 
   function refresh(): void {
-    if (host === null || signal.aborted) return
+    if (host === null || signal.aborted || parts.onlyTells) return
     // Whoever is reached directly by everyone leaves the relays to those who need them.
     const known = [...bootstrap, ...learned]
     host.useRelays(host.reachability().state === 'public' ? [] : known.length > 0 ? known : kept)
@@ -162,6 +164,8 @@ export function openSellerHost(parts: SellerHostParts): SellerHost {
 
 function hostOptions(parts: SellerHostParts, bootstrap: readonly string[], anyPort: boolean): HostOptions {
   const { key, listen, announce, allowPrivate, portMapping, punch, lan, accept, now } = parts
+  if (parts.onlyTells)
+    return { ...parts.host, key, listen: [], bootstrap, server: false, allowPrivate, punch: false, now }
   return {
     ...parts.host,
     key,

@@ -127,6 +127,19 @@ test('a seller that no registry lists is found by who relies on none', async () 
   expect(buyer.market.terms(seller.address)).not.toBeNull()
 })
 
+test('a seller that has only a URL and takes no connections of peers is listed in the DHT', async () => {
+  await using server = await startRelay(chain)
+  const bootstrap = server.node.dhtAddrs()
+  const off = { listen: [], announce: [], portMapping: false, punch: false, lan: false }
+  const announce = { publicUrl: null, p2p: { ...off, bootstrap, onlyTells: true as const } }
+  await using seller = await openPeerSeller(chain, engine.url, [], { announce })
+  await using buyer = await openPeerBuyer(chain, [], { p2p: { bootstrap, trustless: true } })
+  await vi.waitUntil(async () => (await buyer.chat()).status === 200, patient)
+  expect(buyer.market.terms(seller.url)).not.toBeNull()
+  expect(seller.net()).toMatchObject({ state: 'off', addrs: [], relays: [] })
+  await vi.waitUntil(() => isToldInDht(seller), patient)
+})
+
 test('a seller named by its peer id is looked up in the DHT', async () => {
   await using server = await startRelay(chain)
   const bootstrap = server.node.dhtAddrs()
