@@ -3,7 +3,7 @@ import type { Config } from '../config/config.ts'
 import type { Shown } from '../node/search-tools.ts'
 import { showFact } from '../search/columns.ts'
 import { fields, isOfModel } from '../search/fields.ts'
-import { rowsOf, type Observation } from '../search/listing.ts'
+import { rowsOf, type Observation, type OwnRequests } from '../search/listing.ts'
 import { showQuantity } from '../search/units.ts'
 import type { Context } from './context.ts'
 import type { Print } from './print.ts'
@@ -68,14 +68,20 @@ function sellerText(print: Print, { listing, binding, source }: Shown): string {
         ['listed by', listedBy, '-'],
       ],
     ),
-    ...(observations.length === 0 ? [] : ['', observationsText(print, observations)]),
+    ...(observations.length === 0 && listing.evidence.own === null
+      ? []
+      : ['', observationsText(print, observations, listing.evidence.own)]),
     '',
     modelsText(print, rows),
   ].join('\n')
 }
 
-/** One line for each registry, and the range of what they say where they differ. */
-function observationsText(print: Print, observations: readonly Observation[]): string {
+/** One line for each registry, the range of what they say where they differ, and what this home saw itself. */
+function observationsText(
+  print: Print,
+  observations: readonly Observation[],
+  own: OwnRequests | null,
+): string {
   const columns = [
     { title: 'SEEN BY', whole: true as const },
     ...['UPTIME', 'OK', 'RTT FROM THERE', 'OVER', 'ASKED', 'KNOWN SINCE'].map((title) => ({ title })),
@@ -104,7 +110,11 @@ function observationsText(print: Print, observations: readonly Observation[]): s
     '',
     '',
   ]
-  return print.table(columns, observations.length > 1 ? [...rows, all] : rows)
+  const you =
+    own === null
+      ? []
+      : [[`you, in ${own.asked} requests`, '-', share(own.answered / own.asked), '', '', '', '']]
+  return print.table(columns, [...rows, ...(observations.length > 1 ? [all] : []), ...you])
 }
 
 function modelsText(print: Print, rows: ReturnType<typeof rowsOf>): string {

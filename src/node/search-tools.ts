@@ -3,10 +3,11 @@ import { systemClock } from '../base/clock.ts'
 import { OpenSeedError } from '../base/errors.ts'
 import { passesAll, type Filter } from '../search/filter.ts'
 import { parseQuery } from '../search/grammar.ts'
-import { listingOf, rowsOf, type Listing, type Row } from '../search/listing.ts'
+import { listingOf, rowsOf, type Listing, type ListingRules, type Row } from '../search/listing.ts'
 import { asksOfState } from '../search/push-down.ts'
 import type { PeerId } from '../wire/peer-id.ts'
 import { openCatalogues, type Filled } from './catalogues.ts'
+import { readOwnRequests } from './own-requests.ts'
 import type { BindingStatus } from './judge-binding.ts'
 import type { Enough } from './registry-survey.ts'
 import type { Probe } from './seller-trip.ts'
@@ -43,8 +44,12 @@ export function openSearchTools(settings: SearchSettings): SearchTools {
   const sources = openSources({ ...settings, now })
   const catalogues = openCatalogues({ allowPrivate, signal, host: async () => (await sources.dht()).host() })
 
-  async function fill({ sellers }: Gathered, filters: readonly Filter[]): Promise<Filled> {
-    const rules = { nowMs: now(), allowPrivate }
+  async function fill(
+    { sellers }: Gathered,
+    filters: readonly Filter[],
+    more: Pick<ListingRules, 'own'> = {},
+  ): Promise<Filled> {
+    const rules = { nowMs: now(), allowPrivate, ...more }
     return await catalogues.fill(
       sellers.map((seller) => listingOf(seller, rules)),
       filters,
@@ -70,7 +75,9 @@ export function openSearchTools(settings: SearchSettings): SearchTools {
     },
     async show(seller) {
       const gathered = await sources.named(seller)
-      const { listings, failures } = await fill(gathered, [])
+      // Here and in no list: to open the database takes a tenth of what a whole search may.
+      const own = await readOwnRequests(settings.folders.buyer)
+      const { listings, failures } = await fill(gathered, [], { own })
       const listing = onlyOne(listings, seller)
       // Loaded when it is needed: elliptic curves and the chain are most of what a search would have to load.
       const { judgeBinding } = await import('./judge-binding.ts')

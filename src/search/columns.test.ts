@@ -40,6 +40,8 @@ test('what registries saw is the middle of it, and of two the worse', () => {
   expect(success(1, 0.5)).toBe('50%')
   expect(success()).toBe('-')
   expect(textOf('success', searchRow({ observed: [{}, { success: 0.99 }] }))).toBe('99%')
+  const own = { asked: 4, answered: 3 }
+  expect(textOf('success', searchRow({ observed: [{ success: 0.99 }], evidence: { own } }))).toBe('75%')
   expect(textOf('uptime', searchRow({ observed: [{ uptime: 0.2 }, { uptime: 0.9 }, { uptime: 1 }] }))).toBe(
     '90%',
   )

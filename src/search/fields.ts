@@ -121,8 +121,8 @@ export const fields: readonly Field[] = [
   field(
     'success',
     'share',
-    'share of the questions of registries that it answered',
-    measured(({ listing }) => observed(listing, ({ success }) => success ?? null)),
+    'share of the questions of registries that it answered; in show, of your own requests',
+    measured(({ listing }) => ownSuccess(listing) ?? observed(listing, ({ success }) => success ?? null)),
     { title: 'OK' },
   ),
   field('load', 'share', 'share of its slots that are taken', claim(loadOf)),
@@ -276,6 +276,10 @@ export function nearestField(name: string): string | null {
 // Rounded up, so that a price at most as high as some amount is so exactly.
 function mixedPrice({ model }: Row): bigint | null {
   return model === null ? null : (3n * model.in + model.out + 3n) / 4n
+}
+
+function ownSuccess({ evidence: { own } }: Row['listing']): number | null {
+  return own === null ? null : own.answered / own.asked
 }
 
 function loadOf(row: Row): number | null {

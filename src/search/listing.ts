@@ -13,6 +13,14 @@ export interface Evidence {
   path: ProbePath | null
   /** From a request to its first token. */
   ttftMs: number | null
+  /** How the buyer of this home fared with it. */
+  own: OwnRequests | null
+}
+
+/** Requests of one's own, those that were broken off midway not among them. */
+export interface OwnRequests {
+  asked: number
+  answered: number
 }
 
 /** `url`: over HTTP; the others to its peer-to-peer addresses, without and with a relay. */
@@ -53,19 +61,22 @@ export interface Row {
 /** A seller as somebody told of it. */
 export type Told = Pick<Listing, 'record' | 'binding' | 'heartbeat' | 'state' | 'lastSeenMs' | 'observations'>
 
-export const noEvidence: Evidence = { rttMs: null, path: null, ttftMs: null }
+export const noEvidence: Evidence = { rttMs: null, path: null, ttftMs: null, own: null }
 
-export function listingOf(
-  told: Told,
-  { nowMs, allowPrivate }: { nowMs: number; allowPrivate: boolean },
-): Listing {
+export interface ListingRules {
+  nowMs: number
+  allowPrivate: boolean
+  own?: (seller: SellerRecord) => OwnRequests | null
+}
+
+export function listingOf(told: Told, { nowMs, allowPrivate, own = () => null }: ListingRules): Listing {
   const { record, lastSeenMs } = told
   return {
     ...told,
     ageMs: Math.max(0, nowMs - (lastSeenMs ?? record.seq)),
     models: record.body.models,
     reach: reachOf(record, allowPrivate),
-    evidence: noEvidence,
+    evidence: { ...noEvidence, own: own(record) },
   }
 }
 

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import {
+  countServed,
   findRequest,
   listDeposits,
   listRequests,
@@ -112,5 +113,30 @@ test('the newest terms of a seller are kept', () => {
   expect(loadSellers(db)).toEqual([
     { url: 'http://a', terms: '2', atMs: 2 },
     { url: 'http://b', terms: '3', atMs: 3 },
+  ])
+})
+
+test('what sellers answered is counted of the newest requests, and none that was broken off midway', () => {
+  using store = testDb('buyer')
+  const { db } = store
+  saveChannel(db, { channel: buyerChannel() })
+  let rev = 1
+  let seed = 20
+  const ask = (sellerUrl: string, outcome: string | null, charged = 0n) => {
+    const request = buyerRequest({ id: hex32((seed += 1)), sellerUrl })
+    const signed = 10_000n
+    open(db, { channel: buyerChannel({ rev: (rev += 1), signed }), request })
+    if (outcome === null) return
+    const final = { channelId, id: request.id, charged, receipt: null, outcome, closedAtMs: seed }
+    settleRequest(db, { channel: buyerChannel({ rev: (rev += 1), signed }), request: final })
+  }
+  ask('https://old', 'answered', 1n)
+  for (const outcome of ['answered', 'answered', 'learned', 'refused', 'not_sent', null])
+    ask('https://a', outcome, outcome === 'answered' ? 1n : 0n)
+  ask('https://a', 'learned', 40n)
+  ask('openseed://b', 'learned')
+  expect(countServed(db, { newest: 7 })).toEqual([
+    { sellerUrl: 'https://a', asked: 4, answered: 2 },
+    { sellerUrl: 'openseed://b', asked: 1, answered: 0 },
   ])
 })

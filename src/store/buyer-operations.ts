@@ -156,6 +156,29 @@ export function listDeposits(db: Db, { limit }: { limit: number }): BuyerDeposit
     .map((record) => fromColumns(buyerDepositColumns, record))
 }
 
+/** Of the newest requests, by seller: how many it was to answer, and answered. */
+export interface ServedRow {
+  sellerUrl: string
+  asked: number
+  answered: number
+}
+
+/** Requests broken off midway are not counted: nobody noted by whom. */
+export function countServed(db: Db, { newest }: { newest: number }): ServedRow[] {
+  return sql(
+    db,
+    `SELECT sellerUrl, COUNT(*) AS asked, SUM(outcome = 'answered') AS answered
+     FROM (SELECT sellerUrl, outcome, charged FROM requests WHERE state = 'final' ORDER BY rowid DESC LIMIT @newest)
+     WHERE outcome = 'answered' OR (outcome IN ('learned', 'refused') AND charged = 0)
+     GROUP BY sellerUrl`,
+  )
+    .all({ newest })
+    .map((row) => {
+      const { sellerUrl, asked, answered } = row as { sellerUrl: string; asked: bigint; answered: bigint }
+      return { sellerUrl, asked: Number(asked), answered: Number(answered) }
+    })
+}
+
 export const buyerOperations = {
   writes: {
     ...commonWrites,
@@ -180,5 +203,6 @@ export const buyerOperations = {
     spentSince,
     loadSellers,
     listDeposits,
+    countServed,
   },
 }

@@ -1,8 +1,12 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { loadConfig } from '../../src/config/config.ts'
+import { readEnv } from '../../src/config/env.ts'
 import type { RegistryNode } from '../../src/node/registry-node.ts'
+import { buyerChannel, buyerRequest, channelId, hex32 } from '../../src/store/samples.ts'
+import { openWriter } from '../../src/store/writer.ts'
 import { recordModel } from '../fixtures/records.ts'
 import {
   announce,
@@ -142,6 +146,36 @@ test('a typing error is shown where it is', async () => {
   expect(code).toBe(2)
   expect(stderr).toContain('    llama prcie<0.3\n          ^^^^^\n')
   expect(stderr).toContain('fix  Did you mean price?')
+})
+
+test('what the buyer of this home saw of a seller itself comes before what registries saw', async () => {
+  const own = await mkdtemp(join(tmpdir(), 'search-own-'))
+  const { paths } = loadConfig(readEnv({}), { network: { flag: '--network', value: 'local' } }, own)
+  await mkdir(paths.buyer, { recursive: true })
+  {
+    await using store = await openWriter({
+      path: `${paths.buyer}/buyer.db`,
+      schema: 'buyer',
+      onFatal: () => {},
+    })
+    await store.run('saveChannel', { channel: buyerChannel() })
+    for (const [at, outcome] of ['answered', 'learned', 'answered', 'answered'].entries()) {
+      const request = buyerRequest({ id: hex32(50 + at), sellerUrl: `openseed://${sellers.cheap}` })
+      const channel = (step: number) => buyerChannel({ rev: 2 * at + step, signed: 1_000n })
+      await store.run('open', { channel: channel(2), request })
+      const final = { channelId, id: request.id, charged: 0n, receipt: null, outcome, closedAtMs: 1 }
+      await store.run('settleRequest', { channel: channel(3), request: final })
+    }
+  }
+  const ask = (...words: string[]) => runOpenseed(own, ['search', ...words, ...registryFlags()])
+  const shown = (await ask('show', sellers.cheap!)).stdout
+  expect(shown).toMatch(/^success +75% +measured$/m)
+  expect(shown).toMatch(/^you, in 4 requests +- +75% *$/m)
+  const { measured } = JSON.parse((await ask('show', sellers.cheap!, '--json')).stdout) as {
+    measured: { own: object }
+  }
+  expect(measured.own).toEqual({ asked: 4, answered: 3 })
+  await rm(own, { recursive: true })
 })
 
 test('show tells everything about a seller and whether it is signed', async () => {
