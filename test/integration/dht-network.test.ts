@@ -21,7 +21,7 @@ import {
 } from '../fixtures/dht-network.ts'
 
 const isDeep = process.env['TEST_DEEP'] === '1'
-const size = isDeep ? 40 : 12
+const size = isDeep ? 40 : 10
 const killed = Math.round(0.3 * size)
 const sellers = isDeep ? 8 : 3
 const invented = isDeep ? 10 : 4
