@@ -254,10 +254,10 @@ test('a flood of garbage costs its sender the connection, and a holder neither m
   const author = freshKey()
   const forged = encodeRecord(sellerRecord(author)).replace('"concurrency":4', '"concurrency":5')
   const place = dhtKey('seller', author.peerId)
-  const [refused, ms] = await timed(() => liar.flood(holder.peerId, 1_000, place, Buffer.from(forged)))
-  // Fifty at once and two a second, and those that were under way.
+  const refused = await liar.flood(holder.peerId, 1_000, place, Buffer.from(forged))
+  // Fifty at once and two a second, and those that were under way; then nobody is there to refuse the rest.
   expect(refused).toBeGreaterThanOrEqual(50)
-  expect(refused).toBeLessThan(70 + ms / 500)
+  expect(refused).toBeLessThan(300)
   expect(holder.dht.stored().records).toBe(0)
   const { key, host } = await openNode(holder.addrs(), client)
   expect(await host.dht.putRecord(sellerRecord(key))).toMatchObject({ ok: true })
@@ -279,16 +279,15 @@ test('with 30 % of the nodes gone every seller is found, and nobody waited for',
 
   const buyer = nodes.at(-1) as Node
   for (const { key } of selling) {
-    const found = await buyer.host.dht.getSeller(key.peerId, patient)
-    expect(found?.document.peer).toBe(key.peerId)
+    const found = await buyer.host.dht.getSeller(key.peerId, { ...patient, binding: true })
+    expect([found?.document.peer, found?.binding?.peer]).toEqual([key.peerId, key.peerId])
   }
   await using cold = (await openNode(nodes[0]?.host.addrs() ?? [], client)).host
-  const { sellers: market, isWhole } = await cold.dht.sellersOf(['market'], { ...patient, binding: true })
+  const { sellers: market, isWhole } = await cold.dht.sellersOf(['market'], patient)
   // It did not end by its deadline.
   expect(isWhole).toBe(true)
   const peers = market.map(({ document }) => document.peer).toSorted()
   expect(peers).toEqual(selling.map(({ key }) => key.peerId).toSorted())
-  expect(market.every(({ binding, document }) => binding?.peer === document.peer)).toBe(true)
   expect(market[0]).toMatchObject({ url: 'http://127.0.0.1:8402/', addrs: ['/ip4/127.0.0.1/tcp/4001'] })
 })
 
