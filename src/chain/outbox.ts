@@ -59,6 +59,13 @@ export interface Outbox {
   confirmAgain(key: string): Promise<TxOutcome | null>
   /** `confirmAgain` for everything mined in this block or a later one: after a reorg, and at a start. */
   recheck(fromBlock: number): Promise<void>
+  /**
+   * The chain gave up what it had from this block on: begins to recheck it at once, because what is being waited for
+   * may wait for an earlier nonce that is gone. What fails is done again by `reconcile`.
+   */
+  reorged(fromBlock: number): void
+  /** Rechecks what reorgs may have undone, then resumes all of one kind. Throws as they do. */
+  reconcile(kind: string): Promise<void>
 }
 
 export interface OutboxOptions {
@@ -93,6 +100,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
   const reprice = openRepricer({ rpc, store, key, log })
   const inTurn = openTurns()
   const running = new Map<string, Promise<TxOutcome>>()
+  let reorgedSince: number | null = null
 
   function once(rowKey: string, work: () => Promise<TxOutcome>): Promise<TxOutcome> {
     const already = running.get(rowKey)
@@ -214,8 +222,21 @@ export function openOutbox(options: OutboxOptions): Outbox {
     await allOf(rows.map((row) => once(row.key, () => lookAgain(row))))
   }
 
+  function reorged(fromBlock: number): void {
+    reorgedSince = Math.min(fromBlock, reorgedSince ?? fromBlock)
+    void recheck(fromBlock).catch(() => undefined)
+  }
+
+  async function reconcile(kind: string): Promise<void> {
+    const since = reorgedSince
+    if (since !== null) await recheck(since)
+    // Another reorg may have come meanwhile.
+    if (reorgedSince === since) reorgedSince = null
+    await resume(kind)
+  }
+
   const send = (intent: Intent) => once(intent.key, () => intendAndFinish(intent))
-  return { address, send, resume, confirmAgain, recheck }
+  return { address, send, resume, confirmAgain, recheck, reorged, reconcile }
 }
 
 /** Waits for all of them, and then fails as the first one did that failed. */

@@ -1,6 +1,7 @@
 /** The seller's dealings with the chain, in the words of the seller's parts. */
 import { OpenSeedError } from '../base/errors.ts'
 import { agreedChannels } from '../chain/agree.ts'
+import { attemptKey } from '../chain/attempt-key.ts'
 import { submitDeposit } from '../chain/deposits.ts'
 import type { Escrow } from '../chain/escrow.ts'
 import { readDataFees } from '../chain/data-fee.ts'
@@ -55,7 +56,6 @@ export function openSellerChain(
   const { calls, network } = escrow
   const { depositConfirmations = 1, paysForData = false } = seller
   let readings = 0
-  let reorgedSince: number | null = null
 
   async function readChannels(ids: Hex[]): Promise<ChainFacts[]> {
     if (ids.length === 0) return []
@@ -95,12 +95,12 @@ export function openSellerChain(
   async function sendClaims(orders: ClaimOrder[]): Promise<ClaimOutcome> {
     const identity = orders.map(({ channelId, totalClaimed }) => `${channelId}:${totalClaimed}`).join()
     const base = `claim:${keccak256(identity)}`
-    let key = await attemptKey(base)
+    let key = await attemptKey(outboxStore, base)
     try {
       // Mined before, and yet the chain says that it is due: then a reorg undid it, or the RPCs contradict themselves.
       const again = await outbox.confirmAgain(key)
       if (again?.status === 'confirmed') return await judgeAgain(orders)
-      if (again !== null) key = await attemptKey(base)
+      if (again !== null) key = await attemptKey(outboxStore, base)
       // The sweep rides along: what is claimed reaches the payout address in the same transaction.
       const settle = calls.settle(seller.payTo, network.asset)
       const call = calls.multicall([calls.claim(orders), settle])
@@ -123,14 +123,6 @@ export function openSellerChain(
       : { kind: 'unknown', reason: 'the RPCs show the mined claim and not what it did' }
   }
 
-  async function reconcileClaims(): Promise<void> {
-    const since = reorgedSince
-    if (since !== null) await outbox.recheck(since)
-    // Another reorg may have come meanwhile.
-    if (reorgedSince === since) reorgedSince = null
-    await outbox.resume(claimKind)
-  }
-
   async function readClaimPrice(): Promise<ClaimPrice> {
     const [wei, [one = 0n, many = 0n]] = await Promise.all([
       weiPerGas(escrow.rpc),
@@ -144,7 +136,7 @@ export function openSellerChain(
     const signature = curve.sign(seller.digests.refund(entry.id, nonce, amount), seller.key)
     const refund = calls.refundWithSignature(entry.config, amount, nonce, signature)
     const outcome = await outbox.send({
-      key: await attemptKey(`refund:${entry.id}:${nonce}`),
+      key: await attemptKey(outboxStore, `refund:${entry.id}:${nonce}`),
       kind: 'refund',
       ...calls.multicall(order === null ? [refund] : [calls.claim([order]), refund]),
     })
@@ -152,31 +144,13 @@ export function openSellerChain(
     return { status: 'failed', reason: outcome.reason ?? outcome.status }
   }
 
-  /**
-   * The key of the attempt that is running, succeeded, or is due. An attempt that was undone for good may be repeated:
-   * on the chain an outdated claim is skipped and a refund counts once for its nonce, whoever sends it how often.
-   */
-  async function attemptKey(base: string): Promise<string> {
-    for (let attempt = 0; ; attempt++) {
-      const key = attempt === 0 ? base : `${base}:${attempt}`
-      const row = await outboxStore.outboxFind({ key })
-      const isOver = row?.status === 'reverted' || (row?.status === 'dropped' && row.raw !== null)
-      if (!isOver) return key
-    }
-  }
-
   return {
     readChannels,
     readChannel,
     settleDeposit,
     sendClaims,
-    reconcileClaims,
-    reorged(fromBlock) {
-      reorgedSince = Math.min(fromBlock, reorgedSince ?? fromBlock)
-      // The turn that runs now may wait for a claim, and the claim for an earlier nonce that is gone. What fails here
-      // is done again by the next turn.
-      void outbox.recheck(fromBlock).catch(() => undefined)
-    },
+    reconcileClaims: () => outbox.reconcile(claimKind),
+    reorged: (fromBlock) => outbox.reorged(fromBlock),
     claimPrice: readClaimPrice,
     sendRefund,
   }

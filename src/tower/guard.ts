@@ -73,12 +73,11 @@ export function openGuard(parts: GuardParts): Guard {
   let roused = Promise.withResolvers<void>()
   let chainSec = 0
   let allAtMs = -Infinity
-  let reorgedSince: number | null = null
 
   const nowSec = () => Math.max(Math.floor(now() / 1000), chainSec)
 
   async function takeTurn(): Promise<void> {
-    await reconcile()
+    await sender.reconcile()
     if (now() >= allAtMs) {
       for (const id of book.ids()) suspects.add(id)
       allAtMs = now() + everyMs
@@ -94,13 +93,6 @@ export function openGuard(parts: GuardParts): Guard {
       for (const id of ids) suspects.add(id)
       throw error
     }
-  }
-
-  async function reconcile(): Promise<void> {
-    const since = reorgedSince
-    if (since !== null) await sender.recheck(since)
-    if (reorgedSince === since) reorgedSince = null
-    await sender.reconcile()
   }
 
   async function choose(ids: readonly Hex[]): Promise<TowerClaimRow[]> {
@@ -212,12 +204,7 @@ export function openGuard(parts: GuardParts): Guard {
       if ([...waiting.values()].some((untilSec) => untilSec <= chainSec)) roused.resolve()
     },
     seen: (id) => seen.get(id),
-    reorged(fromBlock) {
-      reorgedSince = Math.min(fromBlock, reorgedSince ?? fromBlock)
-      // The turn that runs now may wait for a claim that waits for an earlier one that is gone. What fails here is done
-      // again by the next turn.
-      void sender.recheck(fromBlock).catch(() => undefined)
-    },
+    reorged: (fromBlock) => sender.reorged(fromBlock),
     run,
   }
 }

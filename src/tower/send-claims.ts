@@ -1,4 +1,5 @@
 /** Sends claims as the seller signed them, many in one transaction, each to the chain once. */
+import { attemptKey } from '../chain/attempt-key.ts'
 import type { Escrow } from '../chain/escrow.ts'
 import type { OutboxStore } from '../chain/outbox-store.ts'
 import type { Outbox } from '../chain/outbox.ts'
@@ -11,10 +12,10 @@ export interface ClaimSender {
    * nothing to pay gas with.
    */
   send(rows: readonly TowerClaimRow[]): Promise<TowerClaimRow[]>
-  /** Brings what an earlier run sent to its outcome. Throws while one stays unknown. */
+  /** Brings what was sent earlier, or undone by a reorg, to its outcome. Throws while one stays unknown. */
   reconcile(): Promise<void>
   /** The chain gave up what it had from this block on. */
-  recheck(fromBlock: number): Promise<void>
+  reorged(fromBlock: number): void
 }
 
 const claimKind = 'claim'
@@ -45,7 +46,7 @@ export function openClaimSender(
 
   async function attempt(rows: readonly TowerClaimRow[]): Promise<boolean> {
     const identity = rows.map(({ channelId, totalClaimed }) => `${channelId}:${totalClaimed}`).join()
-    const key = await attemptKey(`claim:${keccak256(identity)}`)
+    const key = await attemptKey(outboxStore, `claim:${keccak256(identity)}`)
     // Mined before, and yet the chain says that it is due: a reorg may have undone it.
     const again = await outbox.confirmAgain(key)
     if (again !== null) return again.status === 'confirmed'
@@ -60,15 +61,9 @@ export function openClaimSender(
     return outcome.status === 'confirmed'
   }
 
-  // What was undone for good may be tried again: on the chain an outdated claim is skipped, whoever sends it how often.
-  async function attemptKey(base: string): Promise<string> {
-    for (let attempt = 0; ; attempt += 1) {
-      const key = attempt === 0 ? base : `${base}:${attempt}`
-      const row = await outboxStore.outboxFind({ key })
-      const isOver = row?.status === 'reverted' || (row?.status === 'dropped' && row.raw !== null)
-      if (!isOver) return key
-    }
+  return {
+    send,
+    reconcile: () => outbox.reconcile(claimKind),
+    reorged: (fromBlock) => outbox.reorged(fromBlock),
   }
-
-  return { send, reconcile: () => outbox.resume(claimKind), recheck: (block) => outbox.recheck(block) }
 }
