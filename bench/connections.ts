@@ -7,9 +7,14 @@ import { startAnvil } from '../src/chain/anvil.ts'
 import { deployLocal } from '../src/chain/local.ts'
 import { networks } from '../src/config/networks.ts'
 import { openHost, type Host, type PeerSocket } from '../src/net/p2p/open-host.ts'
-import { newWallet, startDemoBuyer, type DemoWallet, type DemoWorld } from '../src/node/demo-parties.ts'
-import { startRegistryNode } from '../src/node/registry-node.ts'
-import { startSellerNode, type SellerNode } from '../src/node/seller-node.ts'
+import {
+  newWallet,
+  startDemoBuyer,
+  startDemoRegistry,
+  startDemoSeller,
+  type DemoSeller,
+  type DemoWorld,
+} from '../src/node/demo-parties.ts'
 import { probeEngine } from '../src/seller/engine/probe.ts'
 import { startTinyEngine } from '../src/seller/engine/tiny-engine.ts'
 import { nodeKeyOf, type NodeKey } from '../src/wire/node-key.ts'
@@ -20,6 +25,12 @@ import { quantile } from './statistics.ts'
 const loopback = '/ip4/127.0.0.1/tcp/0'
 const ether = 10n ** 18n
 const waitMs = 30_000
+/** It listens nowhere, and its URL is one that no buyer follows: whoever finds it comes over the relay. */
+const hidden: NonNullable<DemoSeller['announce']> = {
+  publicUrl: 'http://seller.example:8403',
+  allowPrivate: true,
+  p2p: { listen: [], announce: [], bootstrap: [], portMapping: false, punch: false, lan: false },
+}
 
 export async function measureConnections(folder: string, rounds: number): Promise<ConnectionResults> {
   return {
@@ -45,19 +56,7 @@ async function measureFirstPaid(folder: string, rounds: number): Promise<number[
     ],
   })
   const registry = stack.use(
-    await startRegistryNode({
-      key: freshKey(),
-      network,
-      listen: { host: '127.0.0.1', port: 0 },
-      dht: { listen: [loopback], bootstrap: [] },
-      peers: [],
-      allowPrivate: true,
-      requestsPerSec: 1_000,
-      trustForwarded: false,
-      build: 'bench',
-      now: Date.now,
-      log: silentLog,
-    }),
+    await startDemoRegistry({ network, log: silentLog }, { listen: [loopback], requestsPerSec: 1_000 }),
   )
   const world: DemoWorld = {
     folder: join(folder, 'connections'),
@@ -66,7 +65,13 @@ async function measureFirstPaid(folder: string, rounds: number): Promise<number[
     registry: registry.url,
     log: silentLog,
   }
-  const seller = await startHiddenSeller(stack, world, signer)
+  const tiny = stack.use(await startTinyEngine({ port: 0 }))
+  const engine = await probeEngine(tiny.url, AbortSignal.timeout(waitMs))
+  const seller = await startDemoSeller(
+    world,
+    { name: 'seller', signer, payTo: newWallet(), priceOut: 4_000_000n, announce: hidden },
+    engine,
+  )
   stack.defer(() => seller.close(0))
   const tookMs: number[] = []
   for (const [round, wallets] of buyers.entries()) {
@@ -77,42 +82,6 @@ async function measureFirstPaid(folder: string, rounds: number): Promise<number[
     await buyer.close(0)
   }
   return tookMs
-}
-
-/** It listens nowhere, and its URL is one that no buyer follows: whoever finds it comes over the relay. */
-async function startHiddenSeller(
-  stack: AsyncDisposableStack,
-  world: DemoWorld,
-  { key }: DemoWallet,
-): Promise<SellerNode> {
-  const tiny = stack.use(await startTinyEngine({ port: 0 }))
-  const payTo = newWallet()
-  return startSellerNode({
-    ...world,
-    folder: join(world.folder, 'seller'),
-    confirmation: networks.local.confirmation,
-    key,
-    payTo: payTo.address,
-    listen: { host: '127.0.0.1', port: 0 },
-    engines: [await probeEngine(tiny.url, AbortSignal.timeout(waitMs))],
-    pricesOf: () => ({ priceIn: 1_000_000n, priceCached: 500_000n, priceOut: 4_000_000n, fixedPrice: 0n }),
-    maxConcurrency: 16,
-    withdrawDelaySec: 900,
-    minDeposit: 100_000n,
-    settle: { threshold: 1_000_000_000n, intervalMs: 3_600_000 },
-    maxBodyBytes: 1_000_000,
-    firstByteTimeoutMs: waitMs,
-    idleTimeoutMs: waitMs,
-    announce: {
-      registries: [world.registry],
-      publicUrl: 'http://seller.example:8403',
-      region: null,
-      hardware: null,
-      payToKey: payTo.key,
-      allowPrivate: true,
-      p2p: { listen: [], announce: [], bootstrap: [], portMapping: false, punch: false, lan: false },
-    },
-  })
 }
 
 async function measureRelay(rounds: number): Promise<Omit<ConnectionResults, 'rounds' | 'firstPaidMs'>> {

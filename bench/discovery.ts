@@ -1,5 +1,4 @@
 /** How long the market takes to notice: a seller that begins, and one that dies without a word. All in this process. */
-import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { silentLog } from '../src/base/log.ts'
@@ -10,15 +9,14 @@ import type { BuyerNode } from '../src/node/buyer-node.ts'
 import {
   newWallet,
   startDemoBuyer,
+  startDemoRegistry,
   startDemoSeller,
   type DemoSeller,
   type DemoWorld,
 } from '../src/node/demo-parties.ts'
-import { startRegistryNode } from '../src/node/registry-node.ts'
 import type { Engine } from '../src/seller/engine/engine.ts'
 import { probeEngine } from '../src/seller/engine/probe.ts'
 import { startTinyEngine, tinyModel } from '../src/seller/engine/tiny-engine.ts'
-import { nodeKeyOf } from '../src/wire/node-key.ts'
 import type { DiscoveryResults } from './results.ts'
 import { quantile } from './statistics.ts'
 
@@ -48,20 +46,7 @@ export async function measureDiscovery(folder: string, rounds: number): Promise<
       ...[steady, ...fleeting].map(({ signer }) => ({ address: signer.address, eth: ether })),
     ],
   })
-  const registry = stack.use(
-    await startRegistryNode({
-      key: nodeKeyOf(randomBytes(32)),
-      network,
-      listen: { host: '127.0.0.1', port: 0 },
-      peers: [],
-      allowPrivate: true,
-      requestsPerSec: 1_000,
-      trustForwarded: false,
-      build: 'bench',
-      now: Date.now,
-      log: silentLog,
-    }),
-  )
+  const registry = stack.use(await startDemoRegistry({ network, log: silentLog }, { requestsPerSec: 1_000 }))
   const tiny = stack.use(await startTinyEngine({ port: 0 }))
   const engine = await probeEngine(tiny.url, AbortSignal.timeout(noticeWithinMs))
   const world: DemoWorld = {

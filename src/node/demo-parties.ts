@@ -1,6 +1,7 @@
 /** Who takes part in the demo: two sellers at different prices and a buyer, with wallets of their own. */
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
+import { systemClock } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
 import { networks } from '../config/networks.ts'
 import type { Engine } from '../seller/engine/engine.ts'
@@ -8,7 +9,10 @@ import type { Usdc } from '../wire/amount.ts'
 import { curve } from '../wire/curve.ts'
 import { bytesToHex, type Address, type Hex } from '../wire/hex.ts'
 import type { NetworkTerms } from '../wire/network.ts'
+import { nodeKeyOf } from '../wire/node-key.ts'
+import type { AnnounceOptions } from './announcing.ts'
 import { startBuyerNode, type BuyerNode } from './buyer-node.ts'
+import { startRegistryNode, type RegistryNode } from './registry-node.ts'
 import { startSellerNode, type SellerNode } from './seller-node.ts'
 
 export interface DemoWorld {
@@ -31,6 +35,8 @@ export interface DemoSeller {
   payTo: DemoWallet
   /** Atomic USDC per million generated tokens; a quarter of it for prompt tokens. */
   priceOut: Usdc
+  /** how it is met, where that is not by the URL it listens on */
+  announce?: Partial<AnnounceOptions>
 }
 
 export function newWallet(): DemoWallet {
@@ -41,10 +47,30 @@ export function newWallet(): DemoWallet {
 const mostBodyBytes = 32 * 1024 * 1024
 const mostAtOnce = 16
 
+/** For a network of this machine alone, on any free port. Given multiaddrs, it serves the DHT and relays there. */
+export function startDemoRegistry(
+  { network, log }: Pick<DemoWorld, 'network' | 'log'>,
+  { listen = [], requestsPerSec = 100 }: { listen?: string[]; requestsPerSec?: number } = {},
+): Promise<RegistryNode> {
+  return startRegistryNode({
+    key: nodeKeyOf(randomBytes(32)),
+    network,
+    listen: { host: '127.0.0.1', port: 0 },
+    ...(listen.length > 0 && { dht: { listen, bootstrap: [] } }),
+    peers: [],
+    allowPrivate: true,
+    requestsPerSec,
+    trustForwarded: false,
+    build: 'demo',
+    now: systemClock,
+    log,
+  })
+}
+
 /** On port 0 any free one; a seller that comes back asks for the port it had. */
 export function startDemoSeller(
   world: DemoWorld,
-  { name, signer, payTo, priceOut }: DemoSeller,
+  { name, signer, payTo, priceOut, announce }: DemoSeller,
   engine: Engine,
   port = 0,
 ): Promise<SellerNode> {
@@ -71,6 +97,7 @@ export function startDemoSeller(
       region: null,
       hardware: null,
       payToKey: payTo.key,
+      ...announce,
     },
   })
 }

@@ -1,11 +1,9 @@
 /** `openseed demo`: a chain, a registry, two sellers and a buyer on this machine; chats for money; an account of every unit. */
-import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { systemClock } from '../base/clock.ts'
 import { OpenSeedError } from '../base/errors.ts'
 import { silentLog } from '../base/log.ts'
 import { startAnvil } from '../chain/anvil.ts'
@@ -17,12 +15,16 @@ import { findEngines, probeEngine } from '../seller/engine/probe.ts'
 import { startTinyEngine, tinyModel } from '../seller/engine/tiny-engine.ts'
 import type { Usdc } from '../wire/amount.ts'
 import type { Address } from '../wire/hex.ts'
-import { nodeKeyOf } from '../wire/node-key.ts'
 import type { BuyerNode } from './buyer-node.ts'
 import { chatAtOnce } from './demo-chats.ts'
 import { demoTable, isBalanced, type DemoBooks, type DemoTable } from './demo-ledger.ts'
-import { newWallet, startDemoBuyer, startDemoSeller, type DemoSeller } from './demo-parties.ts'
-import { startRegistryNode } from './registry-node.ts'
+import {
+  newWallet,
+  startDemoBuyer,
+  startDemoRegistry,
+  startDemoSeller,
+  type DemoSeller,
+} from './demo-parties.ts'
 import type { SellerNode } from './seller-node.ts'
 
 export interface DemoOptions {
@@ -81,20 +83,7 @@ export async function runDemo(options: DemoOptions, io: DemoIo): Promise<void> {
   const escrow = openEscrow(rpc, network)
 
   signal.throwIfAborted()
-  const registry = stack.use(
-    await startRegistryNode({
-      key: nodeKeyOf(randomBytes(32)),
-      network,
-      listen: { host: '127.0.0.1', port: 0 },
-      peers: [],
-      allowPrivate: true,
-      requestsPerSec: 100,
-      trustForwarded: false,
-      build: 'demo',
-      now: systemClock,
-      log: silentLog,
-    }),
-  )
+  const registry = stack.use(await startDemoRegistry({ network, log: silentLog }))
   const engine = await openEngine(stack, io)
   const model = engine.models[0]?.id ?? tinyModel
   const world = {
