@@ -1,7 +1,7 @@
 /** A relayed connection becomes direct, and nothing that ran over it is lost. */
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import type { PeerSocket } from '../../src/net/p2p/open-host.ts'
 import { openBuyer, openRelay, openRelayedSeller, overRelay } from '../fixtures/relayed-peers.ts'
 
@@ -68,14 +68,6 @@ test.concurrent('The relay is let go when the last stream over it has ended, and
   place.destroy()
 })
 
-async function whenRoom(connect: () => Promise<PeerSocket>): Promise<PeerSocket> {
-  const endsAtMs = performance.now() + 10_000
-  for (;;) {
-    try {
-      return await connect()
-    } catch (error) {
-      if (performance.now() > endsAtMs) throw error
-      await sleep(50)
-    }
-  }
+function whenRoom(connect: () => Promise<PeerSocket>): Promise<PeerSocket> {
+  return vi.waitFor(connect, { timeout: 10_000, interval: 50 })
 }
