@@ -12,8 +12,11 @@ import { spread } from './statistics.ts'
 
 interface Market {
   url: string
-  bootstrap: string[]
   listed: number
+}
+
+interface Network {
+  bootstrap: string[]
   nodes: number
   selling: number
 }
@@ -23,14 +26,10 @@ const startMs = 120_000
 /** The bundle must be built. Each run is a process of its own; the versions in between tell how fast the machine is. */
 export async function measureSearch(bundle: string, times: number): Promise<SearchResults> {
   const home = await mkdtemp(join(tmpdir(), 'openseed-bench-search-'))
-  const child = fork(fileURLToPath(new URL('servers/market.ts', import.meta.url)), {
-    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
-  })
-  const exited = once(child, 'exit')
   const run = async (args: string[]) => {
     const startedAtMs = performance.now()
     const { stdout } = await promisify(execFile)(process.execPath, [bundle, ...args], {
-      env: { ...process.env, OPENSEED_HOME: home },
+      env: { ...process.env, OPENSEED_HOME: home, XDG_CACHE_HOME: home },
     })
     return { ms: performance.now() - startedAtMs, stdout }
   }
@@ -38,36 +37,61 @@ export async function measureSearch(bundle: string, times: number): Promise<Sear
     const { ms, stdout } = await run(['search', ...args, '--json'])
     return { ms, found: (JSON.parse(stdout) as { rows: unknown[] }).rows.length }
   }
+
+  async function searchRegistry() {
+    await using server = await startServer('market.ts')
+    const { url, listed } = JSON.parse(server.line) as Market
+    const args = ['bench', '--network', 'local', '--registry', url]
+    await search(args)
+    const version: number[] = []
+    const warm: number[] = []
+    for (let round = 0; round < times; round += 1) {
+      version.push((await run(['version'])).ms)
+      warm.push((await search(args)).ms)
+    }
+    return { listed, versionMs: spread(version), warmMs: spread(warm) }
+  }
+
+  async function searchDht() {
+    await using server = await startServer('dht.ts')
+    const { bootstrap, ...network } = JSON.parse(server.line) as Network
+    const servers = bootstrap.flatMap((addr) => ['--bootstrap', addr])
+    const args = ['m', '--network', 'base-sepolia', '--trustless', '--allow-private', ...servers]
+    const runs = []
+    for (let round = 0; round < times; round += 1) runs.push(await search(args))
+    return {
+      ...network,
+      coldMs: spread(runs.map(({ ms }) => ms)),
+      found: Math.min(...runs.map(({ found }) => found)),
+    }
+  }
+
+  try {
+    return { ...(await searchRegistry()), ...(await searchDht()) }
+  } finally {
+    await rm(home, { recursive: true })
+  }
+}
+
+/** Starts a file of servers/ and waits for the one line that it prints when it is ready. */
+async function startServer(file: string) {
+  const child = fork(fileURLToPath(new URL(`servers/${file}`, import.meta.url)), {
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+  })
+  const exited = once(child, 'exit')
+  const stop = async () => {
+    child.kill('SIGTERM')
+    await exited
+  }
   try {
     const [line] = (await Promise.race([
       once(createInterface({ input: child.stdout! }), 'line', { signal: AbortSignal.timeout(startMs) }),
-      exited.then(() => Promise.reject(new Error('the market did not start'))),
+      exited.then(() => Promise.reject(new Error(`${file} did not start`))),
     ])) as [string]
-    const { url, bootstrap, ...market } = JSON.parse(line) as Market
-    const warm = ['bench', '--network', 'local', '--registry', url]
-    const cold = ['m', '--network', 'base-sepolia', '--trustless', '--allow-private']
-    const servers = bootstrap.flatMap((addr) => ['--bootstrap', addr])
-    await search(warm)
-    // One kind after the other: a search of the DHT leaves the market's process busy for a while.
-    const version: number[] = []
-    const warmMs: number[] = []
-    for (let round = 0; round < times; round += 1) {
-      version.push((await run(['version'])).ms)
-      warmMs.push((await search(warm)).ms)
-    }
-    const colds = []
-    for (let round = 0; round < times; round += 1) colds.push(await search([...cold, ...servers]))
-    return {
-      ...market,
-      versionMs: spread(version),
-      warmMs: spread(warmMs),
-      coldMs: spread(colds.map(({ ms }) => ms)),
-      found: Math.min(...colds.map(({ found }) => found)),
-    }
-  } finally {
-    child.kill('SIGTERM')
-    await exited
-    await rm(home, { recursive: true })
+    return { line, [Symbol.asyncDispose]: stop }
+  } catch (error) {
+    await stop()
+    throw error
   }
 }
 

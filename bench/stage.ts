@@ -1,6 +1,6 @@
 /** Everything that is measured, as processes on loopback: engine, proxy, and the built bundle's own `sell` and `buy`. */
 import { rmSync } from 'node:fs'
-import { mkdtemp } from 'node:fs/promises'
+import { mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -40,6 +40,8 @@ export async function openStage(profile?: string): Promise<Stage> {
   process.once('exit', () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
   const bundle = join(folder, 'bundle', 'openseed.js')
   await buildBundle(join(folder, 'bundle'))
+  // As in the installed package: Node would look into every file for what kind of module it is.
+  await writeFile(join(folder, 'bundle', 'package.json'), '{"type":"module"}')
 
   const { chainId } = networks.local.terms
   const anvil = cleanup.use(await startAnvil({ chainId }))
@@ -54,7 +56,12 @@ export async function openStage(profile?: string): Promise<Stage> {
       { address: keys['seller-authorizer'], eth: ether },
     ],
   })
-  const env = { OPENSEED_HOME: home, OPENSEED_PASSWORD: password, NODE_ENV: 'production' }
+  const env = {
+    OPENSEED_HOME: home,
+    OPENSEED_PASSWORD: password,
+    NODE_ENV: 'production',
+    XDG_CACHE_HOME: join(folder, 'cache'),
+  }
   const general = ['--network', 'local', '--json']
   const chain = ['--rpc-url', anvil.url, '--log-level', 'warn']
 

@@ -1,9 +1,10 @@
 /** Bundles openseed: dist/openseed.js with its parts, the database thread, and the native addons of this platform. */
-import { chmod, copyFile, glob, mkdir, rm } from 'node:fs/promises'
+import { chmod, copyFile, glob, mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build, type BuildOptions } from 'esbuild'
 import { nativeAddonPath } from '../src/base/assets.ts'
+import { takeBuiltinsPlainly } from './plain-builtins.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
@@ -30,8 +31,9 @@ export const bundleOptions = {
 export async function buildBundle(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true })
   for await (const old of glob('*.js', { cwd: folder })) await rm(join(folder, old))
-  await build({
+  const { outputFiles } = await build({
     ...bundleOptions,
+    write: false,
     outdir: folder,
     format: 'esm',
     // What a command does is loaded when it runs: the tokenizer's tables alone would cost every start 100 ms.
@@ -39,9 +41,10 @@ export async function buildBundle(folder: string): Promise<void> {
     chunkNames: 'part-[hash]',
     // CommonJS packages inside an ES module bundle still ask for Node's own modules by require().
     banner: {
-      js: "import{createRequire as openseedRequire}from'node:module';const require=openseedRequire(import.meta.url);",
+      js: "const require=process.getBuiltinModule('node:module').createRequire(import.meta.url);",
     },
   })
+  for (const { path, text } of outputFiles) await writeFile(path, takeBuiltinsPlainly(text))
   for (const name of addons) await copyFile(nativeAddonPath(name), join(folder, `${name}.node`))
   await chmod(join(folder, 'openseed.js'), 0o755)
 }

@@ -4,12 +4,12 @@
  * Works in the main thread and in worker threads.
  */
 import { createHash, randomUUID } from 'node:crypto'
-import { existsSync, lstatSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { homedir, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { getRawAsset, isSea } from 'node:sea'
 import type { WorkerOptions } from 'node:worker_threads'
+import { privateFolder } from './private-folder.ts'
 
 declare const OPENSEED_BUNDLE: boolean | undefined
 
@@ -99,35 +99,6 @@ function unpackAsset(fileName: string): string {
   writeFileSync(draft, bytes, { mode: 0o600, flag: 'wx' })
   renameSync(draft, path)
   return path
-}
-
-function privateFolder(hash: string): string {
-  const user = process.getuid?.() ?? 'user'
-  for (const parent of [join(cacheHome(), 'openseed'), join(tmpdir(), `openseed-${user}`)]) {
-    const folder = join(parent, hash)
-    if (makePrivate(parent) && makePrivate(folder)) return folder
-  }
-  throw new Error(
-    `No private folder can be made in ${cacheHome()} or ${tmpdir()} to unpack native code into.`,
-  )
-}
-
-function cacheHome(): string {
-  const { XDG_CACHE_HOME, LOCALAPPDATA } = process.env
-  if (process.platform === 'win32' && LOCALAPPDATA) return LOCALAPPDATA
-  return XDG_CACHE_HOME || join(homedir(), '.cache')
-}
-
-// Another user who can write to the folder could swap the file between the check and its use.
-function makePrivate(folder: string): boolean {
-  try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
-    const stat = lstatSync(folder)
-    if (process.platform === 'win32') return stat.isDirectory()
-    return stat.isDirectory() && stat.uid === process.getuid?.() && (stat.mode & 0o077) === 0
-  } catch {
-    return false
-  }
 }
 
 function sha256(bytes: Uint8Array): string {

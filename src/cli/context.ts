@@ -39,7 +39,9 @@ export function openContext(io: Io, given: Partial<GlobalFlags>): Context {
     env,
     flags,
     print: openPrint(io, flags, env.terminal),
-    interactive: io.stdin.isTTY === true && io.stderr.isTTY === true && !env.terminal.ci && !flags.json,
+    get interactive() {
+      return io.stdin.isTTY === true && io.stderr.isTTY === true && !env.terminal.ci && !flags.json
+    },
     exitCode: 0,
     async loadConfig(values = {}) {
       const { loadConfig } = await import('../config/config.ts')

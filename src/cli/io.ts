@@ -16,3 +16,6 @@ export async function readAll(input: Readable): Promise<string> {
   for await (const chunk of input) chunks.push(Buffer.from(chunk as string | Uint8Array))
   return Buffer.concat(chunks).toString('utf8')
 }
+
+/** Of a run that was cut short by SIGINT or SIGTERM. */
+export const interruptedExitCode = 130

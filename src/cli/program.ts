@@ -23,7 +23,26 @@ export interface Program {
   open: OpenContext
 }
 
-export function buildProgram(io: Io): Program {
+const commands = {
+  buy: addBuy,
+  sell: addSell,
+  watch: addWatch,
+  watchers: addWatchers,
+  registry: addRegistry,
+  search: addSearch,
+  channels: addChannels,
+  receipts: addReceipts,
+  wallet: addWallet,
+  identity: addIdentity,
+  doctor: addDoctor,
+  demo: addDemo,
+  config: addConfig,
+  version: addVersion,
+  completion: addCompletion,
+}
+
+/** `argv` without node and script; commands that it does not ask for may be left out. */
+export function buildProgram(io: Io, argv: readonly string[] = []): Program {
   const command = new Command('openseed')
   let context: Context | undefined
   const open = () => (context ??= openContext(io, command.opts<Partial<GlobalFlags>>()))
@@ -48,23 +67,13 @@ export function buildProgram(io: Io): Program {
       getOutHelpWidth: () => io.stdout.columns ?? 100,
     })
 
-  for (const add of [
-    addBuy,
-    addSell,
-    addWatch,
-    addWatchers,
-    addRegistry,
-    addSearch,
-    addChannels,
-    addReceipts,
-    addWallet,
-    addIdentity,
-    addDoctor,
-    addDemo,
-    addConfig,
-    addVersion,
-    addCompletion,
-  ])
-    add(command, open)
+  for (const add of commandsFor(argv)) add(command, open)
   return { command, open }
+}
+
+/** All commands in the order of the help, or the one that the line begins with: to set up the others takes longer. */
+function commandsFor([first]: readonly string[]) {
+  // A script for the shell and the list of commands need them all.
+  const needsAll = first === undefined || first === 'completion' || !Object.hasOwn(commands, first)
+  return needsAll ? Object.values(commands) : [commands[first as keyof typeof commands]]
 }

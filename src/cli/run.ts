@@ -3,14 +3,12 @@ import { CommanderError, type Command } from 'commander'
 import { asOpenSeedError, OpenSeedError } from '../base/errors.ts'
 import { nearest } from '../base/nearest.ts'
 import { openContext } from './context.ts'
-import type { Io } from './io.ts'
+import { interruptedExitCode, type Io } from './io.ts'
 import { buildProgram } from './program.ts'
-
-export const interruptedExitCode = 130
 
 /** `argv` without node and script. */
 export async function main(argv: readonly string[], io: Io): Promise<number> {
-  const { command, open } = buildProgram(io)
+  const { command, open } = buildProgram(io, argv)
   try {
     await command.parseAsync(argv, { from: 'user' })
     return open().exitCode

@@ -4,7 +4,6 @@ import type { Config } from '../config/config.ts'
 import type { FirstTokenTarget } from '../node/first-token.ts'
 import type { SearchTools } from '../node/search-tools.ts'
 import type { Probe } from '../node/seller-trip.ts'
-import type { Field } from '../search/fields.ts'
 import type { Evidence, Listing, Row } from '../search/listing.ts'
 import { peerAddress } from '../wire/seller-address.ts'
 import { confirm, type Context } from './context.ts'
@@ -17,11 +16,6 @@ export interface ProbeOptions extends PasswordOptions {
 
 const mostProbed = 50
 const mostPaid = 3
-
-/** True for what only a probe can tell. */
-export function isProbed({ name }: Field): boolean {
-  return name === 'rtt' || name === 'ttft'
-}
 
 /** The rows with what was measured, in the same order. The first 50 sellers are asked, the first 3 are paid. */
 export async function probeRows(

@@ -4,14 +4,14 @@ import { OpenSeedError } from '../base/errors.ts'
 import type { Config } from '../config/config.ts'
 import { openSearchTools, type Found, type SearchTools } from '../node/search-tools.ts'
 import { jsonOf, modelColumns, nodeColumns } from '../search/columns.ts'
-import { fields, type Field } from '../search/fields.ts'
+import { fields, isProbed, type Field } from '../search/fields.ts'
 import { passesAll, type Filter } from '../search/filter.ts'
 import { parseQuery } from '../search/grammar.ts'
 import type { Row } from '../search/listing.ts'
 import { namedFilters, type NamedFilters } from '../search/named-filters.ts'
 import { onePerSeller, parseFields, parseSort, sortRows, type SortKey } from '../search/sort.ts'
 import type { Context, GlobalFlags } from './context.ts'
-import { isProbed, probeRows, type ProbeOptions } from './search-probe.ts'
+import type { ProbeOptions } from './search-probe.ts'
 import { askedJson, remarks, searchTable } from './search-text.ts'
 
 export interface SearchOptions extends NamedFilters, ProbeOptions {
@@ -142,14 +142,17 @@ async function search(
     cheapestFirst: query.cheapestFirst && early.length === query.filters.length,
   })
   const sorted = sortRows(found.rows, query.sort)
-  const known = isWanted ? await probeRows(context, config, tools, sorted, given) : sorted
-  const passing = isWanted
-    ? sortRows(
-        known.filter((row) => passesAll(query.filters, row)),
-        query.sort,
-      )
-    : sorted
+  const passing = isWanted ? await probe(sorted) : sorted
   return { rows: query.nodes ? onePerSeller(passing) : passing, found, isProbed: isWanted }
+
+  async function probe(rows: readonly Row[]): Promise<Row[]> {
+    const { probeRows } = await import('./search-probe.ts')
+    const known = await probeRows(context, config, tools, rows, given)
+    return sortRows(
+      known.filter((row) => passesAll(query.filters, row)),
+      query.sort,
+    )
+  }
 }
 
 function parseLimit(text: string): number {

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises'
 import { Argument, type Command, Option } from 'commander'
 import { OpenSeedError } from '../base/errors.ts'
 import type { KeyName } from '../node/keystore.ts'
@@ -86,6 +85,7 @@ async function importWallet(context: Context, file: string | undefined, options:
 
 async function readSecret({ io, interactive }: Context, file: string | undefined): Promise<string> {
   if (file !== undefined && file !== '-') {
+    const { readFile } = await import('node:fs/promises')
     try {
       return await readFile(file, 'utf8')
     } catch (error) {

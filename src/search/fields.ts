@@ -307,3 +307,8 @@ function hardwareOf(row: Row): string | null {
   if (gpu !== undefined) return `${gpus !== undefined && gpus > 1 ? `${gpus}x ` : ''}${gpu}${size(vramGiB)}`
   return cpu === undefined ? null : `${cpu}${size(ramGiB)}`
 }
+
+/** True for what only a probe can tell. */
+export function isProbed({ name }: Field): boolean {
+  return name === 'rtt' || name === 'ttft'
+}

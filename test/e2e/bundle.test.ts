@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { chmod, glob, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { isBuiltin } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -12,6 +13,7 @@ beforeAll(async () => {
   // Far from any node_modules, so that what is missing in the bundle is missed.
   folder = await mkdtemp(join(tmpdir(), 'bundle-'))
   await buildBundle(folder)
+  await writeFile(join(folder, 'package.json'), '{"type":"module"}')
 })
 
 afterAll(() => rm(folder, { recursive: true }))
@@ -19,7 +21,7 @@ afterAll(() => rm(folder, { recursive: true }))
 const runNode = (args: string[], variables: Record<string, string> = {}) =>
   promisify(execFile)(process.execPath, args, {
     cwd: folder,
-    env: { OPENSEED_HOME: join(folder, 'home'), ...variables },
+    env: { OPENSEED_HOME: join(folder, 'home'), XDG_CACHE_HOME: join(folder, 'cache'), ...variables },
   })
 const bundle = () => join(folder, 'openseed.js')
 
@@ -44,4 +46,41 @@ test('a failure ends the process with the code of its kind', async () => {
     code: 3,
     stderr: '',
   })
+})
+
+test('no part imports what Node has, which would load more of it than is used', async () => {
+  for await (const file of glob('*.js', { cwd: folder })) {
+    const code = await readFile(join(folder, file), 'utf8')
+    const imported = Array.from(
+      code.matchAll(/^(?:import|export)\b[^;"]*"([^"]+)";$/gm),
+      ([, from = '']) => from,
+    )
+    expect(imported.filter((from) => isBuiltin(from))).toEqual([])
+  }
+})
+
+test('compiled code is kept where only its user can write, and garbage there changes nothing', async () => {
+  const cache = join(folder, 'cache-of-one')
+  const run = () => runNode([bundle(), 'version'], { XDG_CACHE_HOME: cache })
+  const { stdout } = await run()
+  const kept = join(cache, 'openseed', 'compiled')
+  expect((await stat(kept)).mode & 0o777).toBe(0o700)
+  const files = await Array.fromAsync(glob('**/*', { cwd: kept, withFileTypes: true }))
+  const parts = files.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name))
+  expect(parts.length).toBeGreaterThan(1)
+  for (const part of parts) await writeFile(part, 'garbage')
+  expect((await run()).stdout).toBe(stdout)
+})
+
+test('a cache that others may write to is left alone', async () => {
+  const cache = join(folder, 'cache-of-all')
+  await mkdir(join(cache, 'openseed', 'compiled'), { recursive: true })
+  await chmod(join(cache, 'openseed'), 0o777)
+  await runNode([bundle(), 'version'], { XDG_CACHE_HOME: cache, TMPDIR: folder })
+  expect(await readdir(join(cache, 'openseed', 'compiled'))).toEqual([])
+})
+
+test('without any folder to write to, a command works all the same', async () => {
+  const variables = { XDG_CACHE_HOME: '/dev/null/none', TMPDIR: '/dev/null/none' }
+  expect((await runNode([bundle(), 'version'], variables)).stdout).toMatch(/^openseed /)
 })
