@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { curve } from '../../src/wire/curve.ts'
 import { newWallet, openTestBuyer, settled } from '../fixtures/buyer.ts'
-import { accounts, openTestChain } from '../fixtures/chain.ts'
+import { accounts } from '../fixtures/accounts.ts'
+import { openTestChain } from '../fixtures/chain.ts'
 import { startScriptedEngine, type ScriptedEngine } from '../fixtures/scripted-engine.ts'
 import { openTestSeller } from '../fixtures/seller.ts'
 

@@ -6,7 +6,8 @@ import { readDataFees } from '../../src/chain/data-fee.ts'
 import { openRpc } from '../../src/chain/rpc.ts'
 import { claimSizes } from '../../src/seller/settle-policy.ts'
 import { rowBytes } from '../../src/tower/judge-claim.ts'
-import { accounts, channelConfig, openTestChain, placeDataOracle, type TestChain } from '../fixtures/chain.ts'
+import { accounts } from '../fixtures/accounts.ts'
+import { channelConfig, openTestChain, placeDataOracle, type TestChain } from '../fixtures/chain.ts'
 import { openRpcProxy, type RpcProxy } from '../fixtures/rpc-proxy.ts'
 
 const parts = new AsyncDisposableStack()

@@ -2,14 +2,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { submitDeposit, type DepositOrder } from '../../src/chain/deposits.ts'
 import type { Outbox } from '../../src/chain/outbox.ts'
 import { batchErrors } from '../../src/wire/batch-settlement.ts'
-import {
-  accounts,
-  channelConfig,
-  openTestChain,
-  signDeposit,
-  word,
-  type TestChain,
-} from '../fixtures/chain.ts'
+import { accounts } from '../fixtures/accounts.ts'
+import { channelConfig, openTestChain, signDeposit, word, type TestChain } from '../fixtures/chain.ts'
 import { openOutboxDatabase, openTempDir } from '../fixtures/outbox-store.ts'
 
 const parts = new AsyncDisposableStack()

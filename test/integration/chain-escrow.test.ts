@@ -8,14 +8,8 @@ import type { Outbox } from '../../src/chain/outbox.ts'
 import type { Usdc } from '../../src/wire/amount.ts'
 import type { ChannelConfig } from '../../src/wire/channel.ts'
 import { curve } from '../../src/wire/curve.ts'
-import {
-  accounts,
-  channelConfig,
-  openTestChain,
-  signDeposit,
-  signVoucher,
-  type TestChain,
-} from '../fixtures/chain.ts'
+import { accounts } from '../fixtures/accounts.ts'
+import { channelConfig, openTestChain, signDeposit, signVoucher, type TestChain } from '../fixtures/chain.ts'
 import { openOutboxDatabase, openTempDir } from '../fixtures/outbox-store.ts'
 
 const parts = new AsyncDisposableStack()

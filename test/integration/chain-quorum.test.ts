@@ -8,14 +8,8 @@ import { submitDeposit } from '../../src/chain/deposits.ts'
 import { openRpc } from '../../src/chain/rpc.ts'
 import type { ChannelConfig } from '../../src/wire/channel.ts'
 import type { Hex } from '../../src/wire/hex.ts'
-import {
-  accounts,
-  channelConfig,
-  openTestChain,
-  signDeposit,
-  word,
-  type TestChain,
-} from '../fixtures/chain.ts'
+import { accounts } from '../fixtures/accounts.ts'
+import { channelConfig, openTestChain, signDeposit, word, type TestChain } from '../fixtures/chain.ts'
 import { openOutboxDatabase, openTempDir, type OutboxDatabase } from '../fixtures/outbox-store.ts'
 import type { ProxyMode, RpcProxy } from '../fixtures/rpc-proxy.ts'
 import { openSeveral, type SeveralRpcs } from '../fixtures/rpc-several.ts'

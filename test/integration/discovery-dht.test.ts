@@ -6,7 +6,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { accounts, openTestChain, type TestChain } from '../fixtures/chain.ts'
+import { accounts } from '../fixtures/accounts.ts'
+import { openTestChain, type TestChain } from '../fixtures/chain.ts'
 import { newWallet, settled } from '../fixtures/buyer.ts'
 import {
   expectExact,

@@ -11,7 +11,8 @@ import { parseLogs, type TxLog } from '../../src/chain/events.ts'
 import { resultOf } from '../../src/chain/rpc.ts'
 import type { ChannelConfig } from '../../src/wire/channel.ts'
 import type { Hex } from '../../src/wire/hex.ts'
-import { accounts, openTestChain, type TestChain } from '../fixtures/chain.ts'
+import { accounts } from '../fixtures/accounts.ts'
+import { openTestChain, type TestChain } from '../fixtures/chain.ts'
 import { kinds, move, openPlayer, type Move, type Player, type Sent } from '../model/escrow-histories.ts'
 import {
   applyCall,

@@ -1,6 +1,7 @@
 /** A single transfer that was taken without its answer leaving: the same payment brings it, and nothing more is taken. */
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import { accounts, openTestChain, type TestChain } from '../fixtures/chain.ts'
+import { accounts } from '../fixtures/accounts.ts'
+import { openTestChain, type TestChain } from '../fixtures/chain.ts'
 import { ExactPayer, type ExactRequest } from '../fixtures/exact-payer.ts'
 import { randomWord } from '../fixtures/raw-buyer.ts'
 import { startScriptedEngine, type ScriptedEngine } from '../fixtures/scripted-engine.ts'

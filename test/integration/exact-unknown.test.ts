@@ -12,7 +12,8 @@ import { ExactDesk, type ExactOrder } from '../../src/seller/exact-desk.ts'
 import { openWriter } from '../../src/store/writer.ts'
 import { curve } from '../../src/wire/curve.ts'
 import { signReceipt } from '../../src/wire/receipt.ts'
-import { accounts, openTestChain, word, type TestChain } from '../fixtures/chain.ts'
+import { accounts } from '../fixtures/accounts.ts'
+import { openTestChain, word, type TestChain } from '../fixtures/chain.ts'
 import { randomWord } from '../fixtures/raw-buyer.ts'
 
 const parts = new AsyncDisposableStack()

@@ -1,7 +1,8 @@
 /** A thousand paid requests with everything that can go wrong in daily life, and books that still agree to the unit. */
 import { expect, test } from 'vitest'
 import { openTestBuyer, newWallet, settled, chatBody } from '../fixtures/buyer.ts'
-import { accounts, openTestChain } from '../fixtures/chain.ts'
+import { accounts } from '../fixtures/accounts.ts'
+import { openTestChain } from '../fixtures/chain.ts'
 import { startScriptedEngine } from '../fixtures/scripted-engine.ts'
 import { openTestSeller } from '../fixtures/seller.ts'
 import { seeded } from '../fixtures/seeded.ts'

@@ -1,6 +1,7 @@
 /** Our buyer pays stock x402 servers: express with the official middleware, which knows nothing of ours. */
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { openTestChain, accounts, type TestChain } from '../fixtures/chain.ts'
+import { accounts } from '../fixtures/accounts.ts'
+import { openTestChain, type TestChain } from '../fixtures/chain.ts'
 import { newWallet, openTestBuyer, type TestBuyer } from '../fixtures/buyer.ts'
 import { startStockServer, type StockServer } from '../fixtures/stock-server.ts'
 import { curve } from '../../src/wire/curve.ts'

@@ -6,7 +6,8 @@ import { ExactEvmSchemeV1 } from '@x402/evm/exact/v1/facilitator'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { checksummed } from '../../src/wire/hex.ts'
 import { newWallet, openTestBuyer } from '../fixtures/buyer.ts'
-import { accounts, openTestChain, type TestChain } from '../fixtures/chain.ts'
+import { accounts } from '../fixtures/accounts.ts'
+import { openTestChain, type TestChain } from '../fixtures/chain.ts'
 import { openFacilitatorSigner } from '../fixtures/stock-server.ts'
 
 const parts = new AsyncDisposableStack()

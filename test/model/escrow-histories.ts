@@ -9,7 +9,8 @@ import { curve } from '../../src/wire/curve.ts'
 import type { Digests } from '../../src/wire/digests.ts'
 import type { Address, Hex } from '../../src/wire/hex.ts'
 import type { NetworkTerms } from '../../src/wire/network.ts'
-import { accounts, channelConfig, word, type Account } from '../fixtures/chain.ts'
+import { accounts, type Account } from '../fixtures/accounts.ts'
+import { channelConfig, word } from '../fixtures/chain.ts'
 import {
   channelOf,
   zeroAddress,
