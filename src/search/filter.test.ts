@@ -127,3 +127,29 @@ test('the mixed price is at most an amount exactly when three prompt tokens and 
   expect(passesAll(parseQuery('price<=0'), row)).toBe(false)
   expect(passesAll(parseQuery('price<=0.000001'), row)).toBe(true)
 })
+
+test('an expression that a seller can make run for years is cut off and refused', () => {
+  const row = searchRow({ model: { id: `${'a'.repeat(255)}!` } })
+  for (const pattern of [
+    '(a+)+$',
+    '(a|a|aa)*$',
+    '.*.*.*.*.*=',
+    '^(?=(a*)*$)',
+    '(a?){50}$',
+    'a{1,50}a{1,50}a{1,50}a{1,50}b',
+  ])
+    expect(() => passesAll(parseQuery(`model~${pattern}`), row)).toThrow('takes too long')
+})
+
+test('an expression whose work adds up over many sellers is refused too', () => {
+  const rows = Array.from({ length: 3_000 }, () => searchRow({ model: { id: 'a'.repeat(250) } }))
+  const [filter] = parseQuery('model~a.*a.*b')
+  expect(() => rows.filter((row) => passesAll([filter!], row))).toThrow('takes too long')
+})
+
+test('usual expressions find what they describe, one that has to be watched too', () => {
+  const row = searchRow({ model: { id: 'llama-3.3-70b-instruct' } })
+  for (const pattern of ['^llama-3\\.[13].*(70b|8b).*instruct$', '^([a-z0-9.]+-?)+$', '(l)\\1'])
+    expect(passesAll(parseQuery(`model~${pattern}`), row)).toBe(true)
+  expect(passesAll(parseQuery('model~^([a-z]+-?)+$'), row)).toBe(false)
+})

@@ -1,4 +1,5 @@
 /** One condition on a row. Values that nobody knows pass no condition, whatever it is. */
+import { OpenSeedError } from '../base/errors.ts'
 import type { Field, FieldValue } from './fields.ts'
 import type { Row } from './listing.ts'
 import { formatQuantity, type Quantity, type QuantityKind } from './units.ts'
@@ -13,9 +14,14 @@ export interface Filter {
   /** One, except for `in` and `notin`. */
   values: readonly (string | Quantity)[]
   /** Of `~` only. */
-  pattern: RegExp | null
+  pattern: Pattern | null
   /** As it was written, for whoever wrote it. */
   label: string
+}
+
+export interface Pattern {
+  /** Throws `usage` when looking takes too long. */
+  test(text: string): boolean
 }
 
 export type Outcome = 'passes' | 'fails' | 'unknown'
@@ -25,6 +31,57 @@ export const textOperators = ['=', '!=', 'in', 'notin', '~'] as const
 
 export function isQuantity(kind: Field['kind']): kind is QuantityKind {
   return kind !== 'text' && kind !== 'list'
+}
+
+const mostPatternMs = 500
+const fewSteps = 1e6
+
+/**
+ * What sellers write can make an expression try for years, and nothing interrupts it, not even Ctrl-C. One that could
+ * runs where it can be cut off, which takes a hundred times as long as the usual one.
+ */
+export function bounded(pattern: RegExp): Pattern {
+  const { source } = pattern
+  const count = (signs: RegExp) => source.match(signs)?.length ?? 0
+  const isNested = /\)[*+{]|\\[1-9k]/.test(source)
+  const [repetitions, choices] = [count(/[*+{]/g), count(/[?|]/g)]
+  const isCheap = ({ length }: string) => !isNested && length ** (repetitions + 1) * 2 ** choices < fewSteps
+  let cutOff: ((text: string, ms: number) => boolean) | null = null
+  let [spentMs, endedMs] = [0, 0]
+  return {
+    test(text) {
+      const beganMs = performance.now()
+      // A watched search begins anew each time.
+      if (beganMs - endedMs > mostPatternMs) spentMs = 0
+      if (spentMs > mostPatternMs) return refuseSlow(source)
+      const holds = isCheap(text) ? pattern.test(text) : (cutOff ??= openCutOff(pattern))(text, mostPatternMs)
+      endedMs = performance.now()
+      spentMs += endedMs - beganMs
+      return holds
+    },
+  }
+}
+
+function openCutOff(pattern: RegExp): (text: string, ms: number) => boolean {
+  const { createContext, Script } = process.getBuiltinModule('node:vm')
+  const given = { pattern, text: '' }
+  const context = createContext(given)
+  const script = new Script('pattern.test(text)')
+  return (text, ms) => {
+    given.text = text
+    try {
+      return script.runInContext(context, { timeout: ms }) as boolean
+    } catch {
+      return refuseSlow(pattern.source)
+    }
+  }
+}
+
+function refuseSlow(source: string): never {
+  throw new OpenSeedError('usage', {
+    message: `The expression "${source}" takes too long on what sellers have written.`,
+    hint: 'Write it without a repetition inside of a repetition, or with fewer of them.',
+  })
 }
 
 export function judge(filter: Filter, row: Row): Outcome {
@@ -92,7 +149,7 @@ function matches(
   operator: Operator,
   texts: readonly string[],
   values: Filter['values'],
-  pattern: RegExp | null,
+  pattern: Pattern | null,
 ): boolean {
   const wanted = values.map((value) => String(value).toLowerCase())
   const isAny = () => texts.some((text) => wanted.includes(text.toLowerCase()))

@@ -3,7 +3,15 @@
  * hold. `llama ctx>=32k out<$0.30 region in eu,us gpu~4090`
  */
 import { fieldNamed, fields, nearestField, type Field } from './fields.ts'
-import { isQuantity, quantityOperators, textOperators, type Filter, type Operator } from './filter.ts'
+import {
+  bounded,
+  isQuantity,
+  quantityOperators,
+  textOperators,
+  type Filter,
+  type Operator,
+  type Pattern,
+} from './filter.ts'
 import { refuseQuery, type Span } from './query-error.ts'
 import { readTokens, type Token } from './tokens.ts'
 import { examples, parseQuantity } from './units.ts'
@@ -159,9 +167,9 @@ function readValue(reader: Reader, field: Field, token: Token): Filter['values']
   return token.text
 }
 
-function readPattern(reader: Reader, token: Token): RegExp {
+function readPattern(reader: Reader, token: Token): Pattern {
   try {
-    return new RegExp(token.text, 'iu')
+    return bounded(new RegExp(token.text, 'iu'))
   } catch {
     return reader.refuse(
       token,

@@ -71,7 +71,7 @@ function splitNames(text: string): { name: string; at: number }[] {
 function fieldOf(text: string, name: string, at: number): Field {
   const field = fieldNamed(name)
   if (field) return field
-  const meant = nearestField(name)
+  const meant = name === '' ? null : nearestField(name)
   return refuseQuery(
     text,
     { at, end: at + name.length },

@@ -37,6 +37,9 @@ test.each<[QuantityKind, string]>([
   ['size', '24Ki'],
   ['rate', ''],
   ['rate', 'fast'],
+  ['rate', '1constructor'],
+  ['rate', '1e400'],
+  ['size', '1valueOf'],
 ])('as %s, %s is nothing', (kind, text) => {
   expect(parseQuantity(kind, text)).toBeNull()
 })

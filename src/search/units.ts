@@ -44,9 +44,10 @@ export function parseQuantity(kind: QuantityKind, text: string): Quantity | null
   if (kind === 'money') return amount.test(text) ? parseUsd(text) : null
   const [, digits, unit] = measure.exec(text) ?? []
   if (digits === undefined || unit === undefined) return null
-  const factor = units[kind][unit.toLowerCase()]
+  const factor = Object.entries(units[kind]).find(([name]) => name === unit.toLowerCase())?.[1]
   if (factor === undefined) return null
   const value = unit === '%' ? Number(digits) / 100 : Number(digits) * factor
+  if (!Number.isFinite(value)) return null
   if (kind === 'share') return value <= 1 ? value : null
   return (kind === 'tokens' || kind === 'count') && !Number.isSafeInteger(value) ? null : value
 }
