@@ -52,6 +52,8 @@ const few = 200
 const eagerMs = 1000
 const patientMs = 10_000
 const retryMs = 2000
+// More than the longest list has.
+const mostPieces = 200
 const saveEveryMs = 60_000
 const mostSaved = 256
 
@@ -121,12 +123,15 @@ export async function openDirectory(options: DirectoryOptions): Promise<Director
   }
 
   async function follow(feed: RegistryFeed, first: PromiseWithResolvers<void>): Promise<void> {
+    let pieces = 0
     while (!stop.signal.aborted) {
       let waitMs = retryMs
       try {
-        const isPartial = await refresh(feed)
+        pieces = (await refresh(feed)) ? pieces + 1 : 0
         failures.delete(feed.url)
         answering.add(feed.url)
+        // A registry that always knows more keeps nobody waiting, and is asked no more often than others.
+        const isPartial = pieces > 0 && pieces < mostPieces
         if (!isPartial) first.resolve()
         waitMs = isPartial ? 0 : known.size < few ? eagerMs : patientMs
       } catch (thrown) {

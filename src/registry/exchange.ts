@@ -1,7 +1,7 @@
 /** Keeps this registry and its peers of one mind: every two seconds each hears the other's news. */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
-import { asOpenSeedError } from '../base/errors.ts'
+import { asOpenSeedError, hasCode } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { RegistryClient, RegistryIndexes } from '../net/registry-client.ts'
 import { signBatch, type DeltaItem } from '../wire/delta-batch.ts'
@@ -40,6 +40,8 @@ export interface Exchange extends AsyncDisposable {
 const usualEveryMs = 2_000
 const longestPauseMs = 60_000
 const indexEveryMs = 5 * 60_000
+// More than the longest list has: a peer that always knows more is heard at the usual pace.
+const mostPieces = 200
 
 /** Starts exchanging. Runs until it is disposed of. */
 export function openExchange(parts: ExchangeParts): Exchange {
@@ -74,10 +76,15 @@ class Lane {
   }
 
   async run(everyMs: number, signal: AbortSignal, log: Log): Promise<void> {
+    let pieces = 0
     while (!signal.aborted) {
       const waitMs = await this.#round(signal, log).then(
-        (more) => (more ? 0 : everyMs),
-        () => Math.min(longestPauseMs, everyMs * 2 ** Math.min(this.status.failures, 8)),
+        (more) => {
+          pieces = more ? pieces + 1 : 0
+          return more && pieces < mostPieces ? 0 : everyMs
+        },
+        (error: unknown) =>
+          allowedInMs(error) ?? Math.min(longestPauseMs, everyMs * 2 ** Math.min(this.status.failures, 8)),
       )
       await pause(waitMs, undefined, { signal }).catch(() => undefined)
     }
@@ -93,6 +100,7 @@ class Lane {
       status.lastOkMs = this.#parts.now()
       return more
     } catch (thrown) {
+      if (allowedInMs(thrown) !== null) throw thrown
       status.failures += 1
       const error = asOpenSeedError(thrown)
       if (status.failures === 1 && !signal.aborted)
@@ -122,4 +130,11 @@ class Lane {
     this.#taken = batch.version
     return mine.more || batch.more || batch.reset
   }
+}
+
+// A long list is taken in the pieces that the other one's limit allows.
+function allowedInMs(error: unknown): number | null {
+  if (!hasCode(error, 'rate_limit_exceeded')) return null
+  const { retryAfterSec } = error.details ?? {}
+  return typeof retryAfterSec === 'number' ? Math.min(longestPauseMs, retryAfterSec * 1_000) : longestPauseMs
 }

@@ -8,6 +8,7 @@ import { listenOn } from '../net/listen-on.ts'
 import { errorReply } from '../wire/openai-error.ts'
 import { networkOf, type Allowance, type RateLimit } from './rate-limit.ts'
 import type { Ask, Reply, Routes } from './routes.ts'
+import { Unsent } from './unsent.ts'
 
 export interface RegistryServerOptions {
   host: string
@@ -17,6 +18,8 @@ export interface RegistryServerOptions {
   /** Behind a proxy: the last address it wrote into X-Forwarded-For is the client's. */
   trustForwarded: boolean
   log: Log
+  /** How long a connection may stand still, be it that nobody reads what is sent; longer than anybody may wait for news. */
+  stillMs?: number
 }
 
 export interface RegistryServer extends AsyncDisposable {
@@ -27,20 +30,27 @@ export interface RegistryServer extends AsyncDisposable {
 const maxHeaderSize = 8 * 1024
 const mostConnections = 8_192
 const graceMs = 1_000
+const usualStillMs = 40_000
+// Of a body, for one token more: parsing 4 MiB of brackets takes most of a second.
+const bytesOfToken = 32 * 1_024
 
 /** Listens at once. Throws `port_in_use`. */
 export async function openRegistryServer(options: RegistryServerOptions): Promise<RegistryServer> {
-  const { host, log } = options
+  const { host, log, stillMs = usualStillMs } = options
   const stopping = new AbortController()
+  const unsent = new Unsent()
   const server = createServer(
     { maxHeaderSize, noDelay: true, headersTimeout: 5_000, requestTimeout: 10_000 },
     (request, response) => {
-      answer(request, response, options, stopping.signal).catch((thrown: unknown) =>
+      answer(request, response, options, unsent, stopping.signal).catch((thrown: unknown) =>
         sendError(thrown, response, log),
       )
     },
   )
   server.maxConnections = mostConnections
+  server.timeout = stillMs
+  // One for each answer that waits for those before it.
+  server.on('connection', (socket) => socket.setMaxListeners(0))
   await listenOn(server, host, options.port)
   const { port } = server.address() as AddressInfo
   return {
@@ -57,6 +67,7 @@ async function answer(
   request: IncomingMessage,
   response: ServerResponse,
   options: RegistryServerOptions,
+  unsent: Unsent,
   stopping: AbortSignal,
 ): Promise<void> {
   const { routes, rateLimit } = options
@@ -65,12 +76,12 @@ async function answer(
   if (path === '/healthz' && request.method === 'GET') return sendJson(response, 200, { status: 'ok' })
 
   const address = addressOf(request, options.trustForwarded)
-  const charge = (cost: number) => {
-    const allowance = rateLimit.take(address, cost)
-    setRateHeaders(response, allowance)
-    if (!allowance.ok) throw tooMany(networkOf(address), allowance)
-  }
-  charge(1)
+  const caller = networkOf(address)
+  const allowance = rateLimit.take(address, 1)
+  setRateHeaders(response, allowance)
+  if (!allowance.ok) throw tooMany(`Too many requests from ${caller}.`, allowance.retryAfterSec)
+  if (unsent.isFull(caller)) throw tooMany(`${caller} has not read what it asked for.`, 1)
+  const charge = (cost: number) => setRateHeaders(response, rateLimit.owe(address, cost))
 
   const gone = new AbortController()
   response.on('close', () => gone.abort())
@@ -78,10 +89,18 @@ async function answer(
     params: new URLSearchParams(target.slice(path.length)),
     ifNoneMatch: request.headers['if-none-match'],
     signal: AbortSignal.any([gone.signal, stopping]),
-    readJson: async (maxBytes) => parseJson(await readRequestBody(request, maxBytes)),
+    readJson: async (maxBytes) => {
+      // Before it is read: bodies that come at the same time would all be read before the first one is paid for.
+      const announced = Number(request.headers['content-length'] ?? maxBytes)
+      charge(Math.floor(Math.min(announced, maxBytes) / bytesOfToken))
+      return parseJson(await readRequestBody(request, maxBytes))
+    },
     charge,
   }
-  send(response, await find(`${request.method} ${path}`, routes)(ask))
+  const reply = await find(`${request.method} ${path}`, routes)(ask)
+  const body = Buffer.from(reply.text)
+  unsent.add(caller, body.length, response)
+  send(response, reply, body)
 }
 
 function find(name: string, { fixed, seller }: Routes): (ask: Ask) => Promise<Reply> | Reply {
@@ -97,12 +116,12 @@ function find(name: string, { fixed, seller }: Routes): (ask: Ask) => Promise<Re
   })
 }
 
-function send(response: ServerResponse, { status, text, headers = {} }: Reply): void {
+function send(response: ServerResponse, { status, headers = {} }: Reply, body: Buffer): void {
   if (status === 304) {
     if (!response.destroyed) response.writeHead(status, headers).end()
     return
   }
-  sendBytes(response, status, Buffer.from(text), { ...headers, 'content-type': 'application/json' })
+  sendBytes(response, status, body, { ...headers, 'content-type': 'application/json' })
 }
 
 function sendError(thrown: unknown, response: ServerResponse, log: Log): void {
@@ -140,11 +159,8 @@ function parseJson(body: Buffer): unknown {
   }
 }
 
-function tooMany(network: string, { retryAfterSec }: Allowance): OpenSeedError {
-  return new OpenSeedError('rate_limit_exceeded', {
-    message: `Too many requests from ${network}.`,
-    details: { retryAfterSec },
-  })
+function tooMany(message: string, retryAfterSec: number): OpenSeedError {
+  return new OpenSeedError('rate_limit_exceeded', { message, details: { retryAfterSec } })
 }
 
 async function closeServer(server: Server): Promise<void> {

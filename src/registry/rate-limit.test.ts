@@ -13,6 +13,17 @@ test('a bucket empties, says when it would serve again, and fills evenly', () =>
   expect(limit.take('a', 0)).toMatchObject({ remaining: 4, resetSec: 0 })
 })
 
+test('what is owed is waited for, and nobody owes more than a bucket', () => {
+  let nowMs = 0
+  const limit = new RateLimit({ perSec: 2, burst: 4, now: () => nowMs })
+  expect(limit.owe('a', 6)).toEqual({ ok: true, limit: 4, remaining: 0, resetSec: 3, retryAfterSec: 0 })
+  expect(limit.take('a', 1)).toMatchObject({ ok: false, remaining: 0, retryAfterSec: 2 })
+  nowMs = 1_500
+  expect(limit.take('a', 1)).toMatchObject({ ok: true, remaining: 0 })
+  expect(limit.owe('a', 1_000)).toMatchObject({ resetSec: 4 })
+  expect(limit.take('b', 4)).toMatchObject({ ok: true })
+})
+
 test('a clock that goes back fills nothing', () => {
   let nowMs = 10_000
   const limit = new RateLimit({ perSec: 1, burst: 2, now: () => nowMs })

@@ -33,22 +33,34 @@ export class RateLimit {
 
   /** Takes `cost` tokens of an address, or none when there are fewer. */
   take(address: string, cost: number): Allowance {
-    const key = networkOf(address)
+    const tokens = this.#fill(address)
+    return this.#keep(address, tokens, cost, tokens >= cost)
+  }
+
+  /** Takes `cost` tokens though there may be fewer: later requests wait until they are back, at most for a full bucket. */
+  owe(address: string, cost: number): Allowance {
+    return this.#keep(address, Math.max(this.#fill(address), cost - this.#burst), cost, true)
+  }
+
+  #fill(address: string): number {
     const nowMs = this.#now()
-    const old = this.#buckets.get(key)
+    const old = this.#buckets.get(networkOf(address))
     // A clock that went back fills nothing.
     const passedMs = Math.max(0, nowMs - (old?.filledAtMs ?? nowMs))
-    const full = Math.min(this.#burst, (old?.tokens ?? this.#burst) + (passedMs / 1_000) * this.#perSec)
-    const ok = full >= cost
-    const tokens = ok ? full - cost : full
+    return Math.min(this.#burst, (old?.tokens ?? this.#burst) + (passedMs / 1_000) * this.#perSec)
+  }
+
+  #keep(address: string, before: number, cost: number, ok: boolean): Allowance {
+    const key = networkOf(address)
+    const tokens = ok ? before - cost : before
     // Whoever asked last stands last, so the first is the one to forget.
     this.#buckets.delete(key)
-    this.#buckets.set(key, { tokens, filledAtMs: nowMs })
+    this.#buckets.set(key, { tokens, filledAtMs: this.#now() })
     if (this.#buckets.size > mostAddresses) this.#forgetFirst()
     return {
       ok,
       limit: this.#burst,
-      remaining: Math.floor(tokens),
+      remaining: Math.max(0, Math.floor(tokens)),
       resetSec: Math.ceil((this.#burst - tokens) / this.#perSec),
       retryAfterSec: ok ? 0 : Math.max(1, Math.ceil((Math.min(cost, this.#burst) - tokens) / this.#perSec)),
     }

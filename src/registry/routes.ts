@@ -37,7 +37,7 @@ export interface Ask {
   signal: AbortSignal
   /** The parsed body; throws when there is none that fits. */
   readJson: (maxBytes: number) => Promise<unknown>
-  /** Takes more of the caller's allowance. Throws `rate_limit_exceeded`. */
+  /** Takes more of the caller's allowance; what it lacks, its next requests wait for. */
   charge: (cost: number) => void
 }
 
@@ -51,6 +51,7 @@ export type Route = (ask: Ask) => Promise<Reply> | Reply
 
 export const mostBeats = 200
 const recordsOfToken = 4
+const charsOfToken = 32 * 1024
 const mostRegisterBytes = 16 * 1024
 const mostBeatsBytes = mostBeats * 2_304 + 1_024
 const mostDeltaBytes = 4 * 1024 * 1024
@@ -141,9 +142,16 @@ export function openRoutes(parts: RouteParts): Routes {
     return { status: 200, text: book.text() }
   }
 
-  function deltas({ params }: Ask): Reply {
+  function deltas({ params, charge }: Ask): Reply {
     refuseUnknown(params, ['since'])
-    return json(200, signBatch(key, deltaText(index, text(params, 'since', 64), null).text))
+    return tellDeltas(text(params, 'since', 64), null, charge)
+  }
+
+  function tellDeltas(since: string | null, to: PeerId | null, charge: Ask['charge']): Reply {
+    const { text: batch } = deltaText(index, since, to)
+    // It is quoted and signed anew for everyone who asks.
+    charge(Math.floor(batch.length / charsOfToken))
+    return json(200, signBatch(key, batch))
   }
 
   async function takeDeltas({ params, readJson, charge }: Ask): Promise<Reply> {
@@ -153,7 +161,7 @@ export function openRoutes(parts: RouteParts): Routes {
     // What a peer of ours sends was asked for.
     if (!exchange.isPeer(peer)) charge(Math.floor(batch.items.length / recordsOfToken))
     await parts.applyDeltas(batch.items, peer)
-    return json(200, signBatch(key, deltaText(index, text(params, 'since', 64), peer).text))
+    return tellDeltas(text(params, 'since', 64), peer, charge)
   }
 
   return {

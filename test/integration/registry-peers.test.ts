@@ -1,5 +1,8 @@
 /** Registries that tell each other what sellers told them. */
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer, type RequestListener } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { expect, test, vi } from 'vitest'
 import { nodeKeyOf } from '../../src/wire/node-key.ts'
 import { signBatch } from '../../src/wire/delta-batch.ts'
@@ -93,4 +96,56 @@ test('a peer that cannot be reached does not trouble a registry, and is taken up
   await registry.client.register(seller.record(), seller.binding)
   await using back = await startRegistry({ listen: { host: '127.0.0.1', port } })
   await vi.waitFor(async () => expect(await back.client.seller(seller.peer)).not.toBeNull(), soon)
+})
+
+async function servePeer(listener: RequestListener) {
+  const server = createServer((request, response) => {
+    request.resume().on('end', () => listener(request, response))
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    [Symbol.dispose]() {
+      server.closeAllConnections()
+      server.close()
+    },
+  }
+}
+
+test('a peer that always has more to tell, or forgets all the time, is not asked without end', async () => {
+  const key = nodeKeyOf(randomBytes(32))
+  for (const lie of ['"reset":false,"more":true', '"reset":true,"more":false']) {
+    let exchanges = 0
+    const batch = JSON.stringify(signBatch(key, `{"version":"x-1",${lie},"items":[]}`))
+    using liar = await servePeer((request, response) => {
+      if (request.method === 'POST') exchanges += 1
+      response.end(batch)
+    })
+    await using registry = await startRegistry({ peers: [liar.url], exchangeEveryMs: 3_600_000 })
+    await vi.waitUntil(
+      async () => {
+        const before = exchanges
+        for (let asked = 0; asked < 50; asked += 1) await registry.client.stats()
+        return before > 100 && exchanges === before
+      },
+      { timeout: 15_000, interval: 10 },
+    )
+  }
+})
+
+test('a peer that allows no more for now is asked again when it said, and is not held for gone', async () => {
+  const key = nodeKeyOf(randomBytes(32))
+  const batch = JSON.stringify(signBatch(key, '{"version":"x-1","reset":false,"more":false,"items":[]}'))
+  let exchanges = 0
+  using busy = await servePeer((request, response) => {
+    if (request.method === 'POST') exchanges += 1
+    if (exchanges < 3) response.writeHead(429, { 'retry-after': '0' })
+    response.end(batch)
+  })
+  await using registry = await startRegistry({ peers: [busy.url], exchangeEveryMs: 3_600_000 })
+  const status = async () => {
+    const stats = (await (await fetch(`${registry.url}/v1/stats`)).json()) as { peers: unknown[] }
+    return stats.peers[0]
+  }
+  await vi.waitFor(async () => expect(await status()).toMatchObject({ peer: key.peerId, failures: 0 }), soon)
 })
