@@ -7,7 +7,7 @@ import { readRequestBody, sendBytes, sendJson } from '../net/http-json.ts'
 import { listenOn } from '../net/listen-on.ts'
 import { errorReply } from '../wire/openai-error.ts'
 import { networkOf, type Allowance, type RateLimit } from './rate-limit.ts'
-import type { Ask, Reply, Routes } from './routes.ts'
+import type { Ask, Reply, Route, Routes } from './routes.ts'
 import { Unsent } from './unsent.ts'
 
 export interface RegistryServerOptions {
@@ -73,7 +73,9 @@ async function answer(
   const { routes, rateLimit } = options
   const target = request.url ?? '/'
   const [path = '/'] = target.split('?', 1)
-  if (path === '/healthz' && request.method === 'GET') return sendJson(response, 200, { status: 'ok' })
+  // The same without its body: Node leaves that out.
+  const method = request.method === 'HEAD' ? 'GET' : (request.method ?? 'GET')
+  if (path === '/healthz' && method === 'GET') return sendJson(response, 200, { status: 'ok' })
 
   const address = addressOf(request, options.trustForwarded)
   const caller = networkOf(address)
@@ -97,21 +99,32 @@ async function answer(
     },
     charge,
   }
-  const reply = await find(`${request.method} ${path}`, routes)(ask)
+  const route = find(method, path, routes)
+  if (typeof route !== 'function') {
+    if (route.allowed.length > 0) response.setHeader('allow', route.allowed.join(', '))
+    throw noRoute(`${request.method} ${path.slice(0, 200)}`, route.allowed)
+  }
+  const reply = await route(ask)
   const body = Buffer.from(reply.text)
   unsent.add(caller, body.length, response)
   send(response, reply, body)
 }
 
-function find(name: string, { fixed, seller }: Routes): (ask: Ask) => Promise<Reply> | Reply {
-  const route = fixed.get(name)
+function find(method: string, path: string, { fixed, seller }: Routes): Route | { allowed: string[] } {
+  const route = fixed.get(`${method} ${path}`)
   if (route !== undefined) return route
-  const peer = /^GET \/v1\/sellers\/([^/]{1,64})$/.exec(name)?.[1]
-  if (peer !== undefined) return () => seller(peer)
-  const path = name.slice(name.indexOf(' ') + 1)
-  const knowsPath = [...fixed.keys()].some((known) => known.endsWith(` ${path}`))
-  throw new OpenSeedError(knowsPath ? 'method_not_allowed' : 'not_found', {
-    message: `There is no ${name.slice(0, 200)} here.`,
+  const peer = /^\/v1\/sellers\/([^/]{1,64})$/.exec(path)?.[1]
+  if (peer !== undefined && method === 'GET') return () => seller(peer)
+  const known = [...fixed.keys()]
+    .filter((name) => name.endsWith(` ${path}`))
+    .map((name) => name.split(' ', 1)[0]!)
+  const methods = peer !== undefined || path === '/healthz' ? ['GET'] : known
+  return { allowed: methods.flatMap((one) => (one === 'GET' ? ['GET', 'HEAD'] : [one])).toSorted() }
+}
+
+function noRoute(name: string, allowed: readonly string[]): OpenSeedError {
+  return new OpenSeedError(allowed.length > 0 ? 'method_not_allowed' : 'not_found', {
+    message: `There is no ${name} here.`,
     hint: 'GET /v1/sellers, /v1/models, /v1/stats, /v1/index, /v1/deltas; POST /v1/sellers, /v1/heartbeats, /v1/deltas.',
   })
 }

@@ -94,9 +94,10 @@ export function openRoutes(parts: RouteParts): Routes {
       await waiting.next(untilMs - now(), signal)
       if (signal.aborted) break
     }
-    const etag = `"${index.tagOf(query)}"`
+    // Weak: what was measured moves on while the sellers stay as they are.
+    const etag = `W/"${index.tagOf(query)}"`
     const headers = { etag, 'cache-control': 'no-cache' }
-    if (ifNoneMatch === etag) return { status: 304, text: '', headers }
+    if (ifNoneMatch !== undefined && names(ifNoneMatch, etag)) return { status: 304, text: '', headers }
     const { entries, gone, next, more, version, reset } = index.query(query)
     const atMs = now()
     const listings = entries.map((entry) => listingText(entry, key.peerId, atMs)).join(',')
@@ -181,6 +182,12 @@ export function openRoutes(parts: RouteParts): Routes {
 
 function json(status: number, value: unknown, headers?: Record<string, string>): Reply {
   return { status, text: JSON.stringify(value), ...(headers && { headers }) }
+}
+
+/** Whether If-None-Match names the tag: any one, or a list, in which proxies may have made it a weak one. */
+function names(ifNoneMatch: string, etag: string): boolean {
+  const plain = (tag: string) => tag.trim().replace(/^W\//, '')
+  return ifNoneMatch.trim() === '*' || ifNoneMatch.split(',').some((tag) => plain(tag) === plain(etag))
 }
 
 function ownBatch(): OpenSeedError {

@@ -99,6 +99,35 @@ test('what did not change is not sent twice', async () => {
   expect((await client.sellers({ model, etag: etag! }))!.listings).toHaveLength(1)
 })
 
+test('a condition holds for any of its tags, weak or not, and for everything there is', async () => {
+  await using registry = await startRegistry()
+  await list(registry, [1n])
+  const target = `${registry.url}/v1/sellers?model=${model}`
+  const tag = (await fetch(target)).headers.get('etag')!
+  expect(tag).toMatch(/^W\/"[^"]+"$/)
+  for (const condition of [tag, tag.slice(2), `"other", ${tag}`, `W/"other",${tag.slice(2)}`, '*']) {
+    const reply = await fetch(target, { headers: { 'if-none-match': condition } })
+    expect([condition, reply.status, await reply.text()]).toEqual([condition, 304, ''])
+  }
+  expect((await fetch(target, { headers: { 'if-none-match': '"other"' } })).status).toBe(200)
+})
+
+test('HEAD tells what GET would, without the body', async () => {
+  await using registry = await startRegistry()
+  await list(registry, [1n])
+  for (const path of ['/v1/sellers?model=none', '/v1/models', '/healthz']) {
+    const whole = await fetch(registry.url + path)
+    const head = await fetch(registry.url + path, { method: 'HEAD' })
+    const length = String((await whole.text()).length)
+    expect([path, head.status, head.headers.get('content-length'), await head.text()]).toEqual([
+      path,
+      200,
+      length,
+      '',
+    ])
+  }
+})
+
 test('since a version only changes come: the new, the changed, and who is gone', async () => {
   await using registry = await startRegistry()
   const { client } = registry

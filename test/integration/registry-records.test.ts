@@ -340,7 +340,16 @@ test('bodies over the limit, unknown routes and unknown filters are refused with
   const { url } = registry
   const big = await fetch(`${url}/v1/sellers`, { method: 'POST', body: 'x'.repeat(20_000) })
   expect(big.status).toBe(413)
-  expect((await fetch(`${url}/v1/sellers`, { method: 'DELETE' })).status).toBe(405)
+  const refused: [path: string, method: string, allowed: string][] = [
+    ['/v1/sellers', 'DELETE', 'GET, HEAD, POST'],
+    ['/v1/heartbeats', 'GET', 'POST'],
+    [`/v1/sellers/${announcedSeller(19).peer}`, 'PUT', 'GET, HEAD'],
+    ['/healthz', 'POST', 'GET, HEAD'],
+  ]
+  for (const [path, method, allowed] of refused) {
+    const { status, headers } = await fetch(url + path, { method })
+    expect([path, status, headers.get('allow')]).toEqual([path, 405, allowed])
+  }
   expect((await fetch(`${url}/v2`)).status).toBe(404)
   const queries = ['modle=x', 'limit=0', 'limit=501', 'max_price=-1', 'direct=yes', 'cursor=zzz', 'wait=31']
   const replies = await Promise.all(queries.map((query) => fetch(`${url}/v1/sellers?${query}`)))
