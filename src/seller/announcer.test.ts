@@ -61,7 +61,9 @@ class TestRegistry implements AnnounceTarget {
   #check(record: SellerRecord | HeartbeatRecord, lastSeq: number | null = null): void {
     if (this.isDown) throw new OpenSeedError('registry_unreachable', { message: 'down' })
     const verdict = validateRecord(JSON.parse(encodeRecord(record)), { nowSec: Date.now() / 1000, lastSeq })
-    if (!verdict.ok && verdict.reason !== 'replayed') throw new Error(verdict.reason)
+    if (verdict.ok || verdict.reason === 'replayed') return
+    const { reason } = verdict
+    throw new OpenSeedError('record_refused', { message: reason, details: { reason } })
   }
 }
 
@@ -178,6 +180,20 @@ test('a sequence that a wrong clock left in the far future is not gone on from',
   seller.add(registry)
   await vi.waitUntil(() => registry.beats.length >= 1)
   expect(registry.records[0]?.seq).toBeLessThan(Date.now() + 1000)
+})
+
+test('a seller whose clock was ahead is announced once the clock is put right, without being started anew', async () => {
+  const registry = new TestRegistry()
+  const refusals: unknown[] = []
+  let aheadMs = 3_600_000
+  const log = { ...silentLog, warn: (details: unknown) => void refusals.push(details) }
+  const { announcer: seller } = await announcer({ now: () => Date.now() + aheadMs, log })
+  seller.add(registry)
+  await vi.waitUntil(() => refusals.length === 1)
+  aheadMs = 0
+  await vi.waitUntil(() => registry.beats.length >= 2, { timeout: 10_000 })
+  expect(registry.records.at(-1)!.seq).toBeLessThanOrEqual(Date.now())
+  expect(registry.beats.at(-1)!.seq).toBeLessThanOrEqual(Date.now())
 })
 
 test('of two homes with one key the second does not announce', async () => {

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
 import { withDeadline } from '../base/deadline.ts'
-import { asOpenSeedError, OpenSeedError } from '../base/errors.ts'
+import { asOpenSeedError, hasCode, OpenSeedError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import type { NodeKey } from '../wire/node-key.ts'
 import type { PeerId } from '../wire/peer-id.ts'
@@ -13,7 +13,7 @@ import { clockSkewSec } from '../wire/validate-record.ts'
 import { makeHeartbeat, makeRecord, type Beat, type SellerProfile } from './announcement.ts'
 import type { Slots } from './slots.ts'
 
-/** A registry, as the announcer needs it. Both calls throw when it cannot be reached or refuses. */
+/** A registry, as the announcer needs it. Calls throw when it cannot be reached, and `record_refused` with the `reason` when it refuses. */
 export interface AnnounceTarget {
   url: string
   register(record: SellerRecord, binding: SignedBinding): Promise<void>
@@ -177,11 +177,21 @@ export async function openAnnouncer(parts: AnnouncerParts): Promise<Announcer> {
       } catch (thrown) {
         if (stop.signal.aborted) return
         registered = null
+        if (isRefusedAsFuture(thrown)) forgetFuture()
         failures += 1
         if (failures === 1) log.warn({ registry: target.url, err: thrown }, 'not announced; trying again')
         await pause(retryMs(failures), stop.signal)
       }
     }
+  }
+
+  // Signed while our clock was ahead: whatever follows in that order is refused until the hour has come.
+  function forgetFuture(): void {
+    if (lastSeq !== null && sane(lastSeq, now()) === null) {
+      lastSeq = null
+      current = null
+    }
+    if (lastBeat !== null && sane(lastBeat.seq, now()) === null) lastBeat = null
   }
 
   async function leave(target: AnnounceTarget): Promise<void> {
@@ -223,6 +233,11 @@ export async function openAnnouncer(parts: AnnouncerParts): Promise<Announcer> {
 // A sequence further ahead than clocks may differ was refused by everyone: the clock was wrong then.
 function sane(seq: number | null, nowMs: number): number | null {
   return seq !== null && seq > nowMs + clockSkewSec * 1000 ? null : seq
+}
+
+function isRefusedAsFuture(thrown: unknown): boolean {
+  const reason = hasCode(thrown, 'record_refused') ? thrown.details?.['reason'] : null
+  return reason === 'future' || reason === 'binding_future'
 }
 
 const around = (ms: number, spreadMs: number) => ms + (Math.random() * 2 - 1) * spreadMs
