@@ -35,7 +35,7 @@ function sumUp(id: string, { rows }: Ranking): ListedModel {
   let minOut: bigint | null = null
   let maxContext: number | null = null
   for (const { entry, model } of rows) {
-    if (model === null || entry.state === 'left') continue
+    if (model === null) continue
     sellers += 1
     if (entry.state !== 'live') continue
     live += 1

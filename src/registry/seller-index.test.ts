@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { announcedSeller, modelOf } from '../../test/fixtures/announced-seller.ts'
@@ -37,11 +38,15 @@ test('whatever happens, lists are in order, counts agree, and following changes 
         else nowMs += waitSec * 1_000
         index.sweep()
 
+        const hasNews = index.hasNews({ model: 'a', since: version })
+        const before = [...followed]
         const page = index.query(query(`model=a&since=${version}&limit=500`))
         expect(page).toMatchObject({ reset: false, more: false })
         for (const { peer, recordText, state } of page.entries) followed.set(peer, recordText + state)
         for (const peer of page.gone) followed.delete(peer)
         version = page.version
+        // Who waits for news of a model is woken by whatever moves its list.
+        if (!isDeepStrictEqual(new Map(before), followed)) expect(hasNews).toBe(true)
 
         const { entries } = index.query(query('model=a&stale=true&limit=500'))
         expect(new Map(entries.map(({ peer, recordText, state }) => [peer, recordText + state]))).toEqual(
@@ -52,6 +57,8 @@ test('whatever happens, lists are in order, counts agree, and following changes 
         const all = index.query(query('stale=true&limit=500')).entries
         expect(index.counts.live + index.counts.stale).toBe(all.length)
         expect(index.query(query('limit=500')).entries.length).toBe(index.counts.live)
+        const sold = new Set(all.flatMap(({ models }) => models.map(({ id }) => id)))
+        expect(new Set(index.models.keys())).toEqual(sold)
       }
     }),
     { numRuns: 60 },

@@ -82,7 +82,7 @@ export class SellerIndex {
     const entry = known ?? this.#newEntry(record, binding)
     this.#unlist(entry)
     Object.assign(entry, recordFields(record, binding))
-    this.#list(entry)
+    if (entry.state !== 'left') this.#list(entry)
     this.#see(entry, source)
     entry.recordVersion = this.#touch(entry, true)
     return 'ok'
@@ -139,7 +139,8 @@ export class SellerIndex {
   /** True when sellers came, left or changed their terms since; false while they only told their load. */
   hasNews({ model, since }: Pick<SellersQuery, 'model' | 'since'>): boolean {
     const version = since === null ? null : this.readVersion(since)
-    const { news } = model === null ? this.#all : (this.#byModel.get(model) ?? { news: 0 })
+    // A model without a seller may have had one a moment ago.
+    const { news } = (model === null ? null : this.#byModel.get(model)) ?? this.#all
     return version === null || news > version
   }
 
@@ -232,6 +233,8 @@ export class SellerIndex {
     if (state === 'live') entry.liveFromMs = this.#now()
     this.#counts[entry.state] -= 1
     this.#counts[state] += 1
+    if (state === 'left') this.#unlist(entry)
+    else if (entry.state === 'left') this.#list(entry)
     entry.state = state
   }
 
