@@ -1,12 +1,13 @@
 /** What becomes of a record that somebody sends: judged by the one validator, then remembered or refused. Never throws for bad input. */
 import type { Clock } from '../base/clock.ts'
-import { hasCode } from '../base/errors.ts'
+import { hasCode, OpenSeedError } from '../base/errors.ts'
 import type { Log } from '../base/log.ts'
 import { judgeMultiaddr, judgeUrl } from '../wire/address-policy.ts'
 import type { Curve } from '../wire/curve.ts'
 import type { Digests } from '../wire/digests.ts'
 import {
   bindingCovers,
+  encodeBinding,
   parseBinding,
   verifyBinding,
   type BindingRefusal,
@@ -17,6 +18,7 @@ import type { PeerId } from '../wire/peer-id.ts'
 import type { RecordType, SellerRecord } from '../wire/record.ts'
 import { validateRecord, type RecordRefusal } from '../wire/validate-record.ts'
 import type { Entry } from './entry.ts'
+import { RateLimit } from './rate-limit.ts'
 import type { SellerIndex, Source } from './seller-index.ts'
 
 export type Refusal =
@@ -59,9 +61,13 @@ export interface Admission {
   beat(heartbeat: unknown, source?: Source): Outcome
 }
 
+const questionsPerSec = 20
+const mostQuestions = 200
+
 export function openAdmission(parts: AdmitParts): Admission {
   const { index, network, digests, curve, isValidSignature, allowPrivate, now, log } = parts
   const tally: Tally = { accepted: { record: 0, heartbeat: 0 }, refused: {} }
+  const questions = new RateLimit({ perSec: questionsPerSec, burst: mostQuestions, now })
   const nowSec = () => Math.floor(now() / 1_000)
   const direct = (): Source => ({ from: null, seenMs: now() })
 
@@ -126,12 +132,25 @@ export function openAdmission(parts: AdmitParts): Admission {
   }
 
   async function judgeWallet(binding: SignedBinding): Promise<Refusal | null> {
+    // The wallet's word for this node was heard before: only its time may have run out.
+    const isKnown = index.find(binding.peer)?.bindingText === JSON.stringify(encodeBinding(binding))
+    const ask: IsValidSignature = async (...question) => {
+      if (isKnown || isValidSignature === undefined) return isKnown
+      // Any stranger can name a wallet that has to be asked, and the chain's servers count what we ask.
+      if (!questions.take('', 1).ok) throw tooMany()
+      return isValidSignature(...question)
+    }
     try {
-      const rules = { digests, curve, nowSec: nowSec(), ...(isValidSignature && { isValidSignature }) }
-      const verdict = await verifyBinding(binding, rules)
+      const verdict = await verifyBinding(binding, {
+        digests,
+        curve,
+        nowSec: nowSec(),
+        isValidSignature: ask,
+      })
       return verdict.ok ? null : `binding_${verdict.reason}`
     } catch (error) {
-      log.warn({ err: error, wallet: binding.payTo }, 'a contract wallet could not be asked')
+      if (!hasCode(error, 'rate_limit_exceeded'))
+        log.warn({ err: error, wallet: binding.payTo }, 'a contract wallet could not be asked')
       return 'binding_unchecked'
     }
   }
@@ -158,6 +177,10 @@ const isOld = (reason: RecordRefusal) => reason === 'replayed' || reason === 'ro
 function peerIn(input: unknown): PeerId | null {
   const peer = typeof input === 'object' && input !== null && 'peer' in input ? input.peer : null
   return typeof peer === 'string' && peer.length <= 64 ? peer : null
+}
+
+function tooMany(): OpenSeedError {
+  return new OpenSeedError('rate_limit_exceeded', { message: 'The chain is asked too often.' })
 }
 
 function readBinding(input: unknown): SignedBinding | null {

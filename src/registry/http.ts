@@ -6,6 +6,7 @@ import type { Log } from '../base/log.ts'
 import { readRequestBody, sendBytes, sendJson } from '../net/http-json.ts'
 import { listenOn } from '../net/listen-on.ts'
 import { errorReply } from '../wire/openai-error.ts'
+import { capConnections } from './cap-connections.ts'
 import { networkOf, type Allowance, type RateLimit } from './rate-limit.ts'
 import type { Ask, Reply, Route, Routes } from './routes.ts'
 import { Unsent } from './unsent.ts'
@@ -29,6 +30,7 @@ export interface RegistryServer extends AsyncDisposable {
 
 const maxHeaderSize = 8 * 1024
 const mostConnections = 8_192
+const mostOfNetwork = 1_024
 const graceMs = 1_000
 const usualStillMs = 40_000
 // Of a body, for one token more: parsing 4 MiB of brackets takes most of a second.
@@ -48,6 +50,8 @@ export async function openRegistryServer(options: RegistryServerOptions): Promis
     },
   )
   server.maxConnections = mostConnections
+  // Behind a proxy all connections are the proxy's.
+  if (!options.trustForwarded) capConnections(server, mostOfNetwork)
   server.timeout = stillMs
   // One for each answer that waits for those before it.
   server.on('connection', (socket) => socket.setMaxListeners(0))
