@@ -173,7 +173,7 @@ export async function openMarket(options: MarketOptions): Promise<Market> {
       announced.clear()
       for (const seller of sellers) announced.set(seller.url, [...(announced.get(seller.url) ?? []), seller])
       for (const [url, ones] of announced) {
-        if (before.has(url) && names(before.get(url)!) !== names(ones)) entries.get(url)?.recheck()
+        if (before.has(url) && saidBy(before.get(url)!) !== saidBy(ones)) entries.get(url)?.recheck()
       }
       warm()
       retire()
@@ -218,9 +218,13 @@ export async function openMarket(options: MarketOptions): Promise<Market> {
   }
 }
 
-const names = (sellers: readonly AnnouncedSeller[]) =>
+/** Who is paid and what for: when that changes, the terms we have are not theirs any more. */
+const saidBy = (sellers: readonly AnnouncedSeller[]) =>
   sellers
-    .map(({ payTo, authorizer }) => `${payTo} ${authorizer}`)
+    .map(({ payTo, authorizer, models }) => {
+      const terms = models?.map((model) => Object.values(model).join(' ')) ?? []
+      return [payTo, authorizer, ...terms].join(' ')
+    })
     .toSorted()
     .join()
 

@@ -86,9 +86,13 @@ test('a change of prices reaches buyers at once', async () => {
   await vi.waitUntil(() => registry.node.index.counts.live === 1)
   const announced = () => [...(registry.node.index.models.get('test-model')?.rows ?? [])][0]?.model?.out
   expect(announced()).toBe(9_000_000n)
+  await using buyer = await openBuyer(registry)
+  const known = () => buyer.market.listModels()[0]?.priceOut
+  await vi.waitUntil(() => known() === 9_000_000n, withinMs(5000))
   priceOut = 5_000_000n
   await seller.relist()
   await vi.waitUntil(() => announced() === 5_000_000n, withinMs(3000))
+  await vi.waitUntil(() => known() === 5_000_000n, withinMs(5000))
 })
 
 test('a seller serves its catalogue, for records that cannot hold it', async () => {
