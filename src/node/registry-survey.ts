@@ -54,6 +54,8 @@ const pageSize = 200
 const mostPages = 5
 const mostNames = 8
 const mostCatalogued = 64
+// Each page has a deadline of its own; one that is always just in time must not hold up the others.
+const readOnMs = 3_000
 
 /** Opens connections as they are needed. Throws `registry_unreachable` when no registry is configured or found. */
 export async function openSurvey(settings: SurveySettings): Promise<Survey> {
@@ -61,11 +63,13 @@ export async function openSurvey(settings: SurveySettings): Promise<Survey> {
   const urls = await registryUrls(settings.registries, settings.allowPrivate)
   const clients = urls.map((url) => openRegistryClient(url))
 
-  async function askAll(ask: (client: RegistryClient) => Promise<Gathered>): Promise<Surveyed> {
+  async function askAll(
+    ask: (client: RegistryClient, late: AbortSignal) => Promise<Gathered>,
+  ): Promise<Surveyed> {
     const answers = await Promise.all(
       clients.map(async (client) => {
         try {
-          return { url: client.url, error: null, ...(await ask(client)) }
+          return { url: client.url, error: null, ...(await ask(client, AbortSignal.timeout(readOnMs))) }
         } catch (error) {
           signal.throwIfAborted()
           if (!(error instanceof OpenSeedError)) throw error
@@ -87,9 +91,10 @@ export async function openSurvey(settings: SurveySettings): Promise<Survey> {
 
   return {
     clients,
-    matching: (filters, enough) => askAll((client) => gather(client, filters, enough, settings)),
-    all: () => askAll((client) => readPages(client, { stale: true }, signal)),
-    named: (seller) => askAll((client) => lookFor(client, seller, signal)),
+    matching: (filters, enough) =>
+      askAll((client, late) => gather(client, filters, enough, { ...settings, late })),
+    all: () => askAll((client, late) => readPages(client, { stale: true }, { signal, late })),
+    named: (seller) => askAll((client, late) => lookFor(client, seller, { signal, late })),
     async [Symbol.asyncDispose]() {
       await Promise.all(clients.map((client) => client.close()))
     },
@@ -107,19 +112,20 @@ async function gather(
   client: RegistryClient,
   filters: readonly Filter[],
   enough: Enough,
-  { signal, allowPrivate }: SurveySettings,
+  { signal, late, allowPrivate }: SurveySettings & Reading,
 ): Promise<Gathered> {
+  const reading = { signal, late }
   const asked = pushDown(filters)
-  const names = modelsAskedFor(filters, []) && modelsAskedFor(filters, await readModels(client))
-  if (names === null || names.length > mostNames) return readPages(client, asked, signal)
+  const names = modelsAskedFor(filters, []) && modelsAskedFor(filters, await readModels(client, late))
+  if (names === null || names.length > mostNames) return readPages(client, asked, reading)
   const isEnough = (listings: readonly SellerListing[]) =>
     enough.cheapestFirst &&
     listings.length >= enough.rows &&
     countPassing(listings, filters, allowPrivate) >= enough.rows
   const firstPage = enough.cheapestFirst ? Math.min(enough.rows, pageSize) : pageSize
   const lists = await Promise.all([
-    ...names.map((model) => readPages(client, { ...asked, model }, signal, { firstPage, isEnough })),
-    readCatalogued(client, { stale: asked.stale === true }, signal),
+    ...names.map((model) => readPages(client, { ...asked, model }, reading, { firstPage, isEnough })),
+    readCatalogued(client, { stale: asked.stale === true }, reading),
   ])
   return {
     // A seller of two of these models stands in two lists.
@@ -135,12 +141,12 @@ async function gather(
 async function readCatalogued(
   client: RegistryClient,
   query: { stale: boolean },
-  signal: AbortSignal,
+  reading: Reading,
 ): Promise<Gathered> {
   try {
     // One page is more than are looked into.
     const readOn = { firstPage: mostCatalogued, isEnough: () => true }
-    return await readPages(client, { ...query, catalog: true }, signal, readOn)
+    return await readPages(client, { ...query, catalog: true }, reading, readOn)
   } catch (error) {
     // What else is asked of the registry tells whether it is there; an older one does not know this question.
     if (hasCode(error, 'registry_failed')) return { listings: [], refused: 0, isPart: false }
@@ -148,16 +154,22 @@ async function readCatalogued(
   }
 }
 
-async function readModels(client: RegistryClient): Promise<string[]> {
+async function readModels(client: RegistryClient, late: AbortSignal): Promise<string[]> {
   const names: string[] = []
   let cursor: string | undefined
   for (let page = 0; page < mostPages; page += 1) {
     const { models, next } = await client.models(cursor)
     names.push(...models.map(({ id }) => id))
-    if (next === null) break
+    if (next === null || late.aborted) break
     cursor = next
   }
   return names
+}
+
+/** After `late` what was read so far is the answer. */
+interface Reading {
+  signal: AbortSignal
+  late: AbortSignal
 }
 
 interface ReadOn {
@@ -169,7 +181,7 @@ interface ReadOn {
 async function readPages(
   client: RegistryClient,
   query: PushedDown & { model?: string; catalog?: boolean },
-  signal: AbortSignal,
+  { signal, late }: Reading,
   { firstPage, isEnough }: ReadOn = { firstPage: pageSize, isEnough: () => false },
 ): Promise<Gathered> {
   const listings: SellerListing[] = []
@@ -186,7 +198,7 @@ async function readPages(
     listings.push(...answer.listings)
     refused += answer.refused
     cursor = answer.next
-    if (cursor === null || isEnough(listings)) break
+    if (cursor === null || isEnough(listings) || late.aborted) break
   }
   return { listings, refused, isPart: cursor !== null }
 }
@@ -203,9 +215,9 @@ function countPassing(
     .filter((row) => passesAll(filters, row)).length
 }
 
-async function lookFor(client: RegistryClient, seller: string, signal: AbortSignal): Promise<Gathered> {
+async function lookFor(client: RegistryClient, seller: string, reading: Reading): Promise<Gathered> {
   if (peerIdBytes(seller) === null) {
-    const all = await readPages(client, { stale: true }, signal)
+    const all = await readPages(client, { stale: true }, reading)
     return { ...all, listings: all.listings.filter(({ record }) => isNamed(record.peer, seller)) }
   }
   const listing = await client.seller(seller)

@@ -86,6 +86,23 @@ test('a registry that never answers holds up nobody for long', async () => {
   expect(tookMs).toBeLessThan(10_000)
 })
 
+test('a registry that is slow page after page holds up nobody for long, and what it told counts', async () => {
+  const slow = listing(told(54))
+  let pages = 0
+  const { stdout } = await beside((request, response) => {
+    if (request.url?.includes('model=llama')) pages += 1
+    const page = { sellers: [told(54)], gone: [], next: 'on', more: true, version: 'a-1', reset: false }
+    setTimeout(() => {
+      if (request.url?.startsWith('/v1/models')) slow(request, response)
+      else response.end(JSON.stringify(page))
+    }, 1_200)
+  }, 'llama')
+  expect(stdout).toContain(seller.slice(0, 16))
+  expect(stdout).toContain(told(54).record.peer.slice(0, 16))
+  expect(pages).toBeGreaterThan(0)
+  expect(pages).toBeLessThan(8)
+})
+
 test('what is not signed as it stands is left out, and nothing of it reaches the terminal', async () => {
   const forged = told(52, { region: `eu${escape}` })
   const cheaper = told(51, { models: [] })
