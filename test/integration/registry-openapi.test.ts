@@ -11,6 +11,7 @@ import { violations, type Schema } from '../fixtures/json-schema.ts'
 import { startRegistry, type TestRegistry } from '../fixtures/registry.ts'
 
 interface Operation {
+  parameters?: { name: string; in: string }[]
   responses: Record<
     string,
     { headers?: Record<string, unknown>; content?: { 'application/json': { schema: Schema } } }
@@ -136,4 +137,29 @@ test('every answer of every route is as the document says', async () => {
     ),
   )
   expect([...seen].toSorted()).toEqual(described.toSorted())
+})
+
+test('the parameters that are described are those that are known, on every route that has any', async () => {
+  const routes = Object.entries(api.paths).flatMap(([route, methods]) =>
+    Object.entries(methods).map(([method, { parameters = [] }]) => ({ route, method, parameters })),
+  )
+  const described = routes.filter(({ parameters }) => parameters.some((one) => one.in === 'query'))
+  expect(described.map(({ method, route }) => `${method} ${route}`)).toEqual([
+    'get /v1/sellers',
+    'get /v1/models',
+    'get /v1/deltas',
+    'post /v1/deltas',
+  ])
+  for (const { route, method, parameters } of described) {
+    const reply = await fetch(`${registry.url}${route}?nonsense=1`, {
+      method,
+      ...(method === 'post' && { body: '{}' }),
+    })
+    expect(await reply.json()).toMatchObject({
+      error: {
+        code: 'invalid_request',
+        message: `nonsense must be one of ${parameters.map(({ name }) => name).join(', ')}.`,
+      },
+    })
+  }
 })
