@@ -1,5 +1,6 @@
+import { networkInterfaces } from 'node:os'
 import { expect, test } from 'vitest'
-import { isDomain, lookUpRegistries } from './bootstrap.ts'
+import { isDomain, lookUpRegistries, usableRegistries } from './bootstrap.ts'
 
 const txt =
   (...texts: string[]) =>
@@ -36,6 +37,23 @@ test.each([
   await expect(lookUpRegistries('x.example', { resolveTxt, allowPrivate: false })).rejects.toMatchObject({
     code: 'registry_unreachable',
   })
+})
+
+test('an answer that does not come is not waited for, and its resolver is told', async () => {
+  let isTold = false
+  const resolveTxt = (_name: string, signal: AbortSignal) =>
+    new Promise<string[][]>(() => signal.addEventListener('abort', () => (isTold = true)))
+  const signal = AbortSignal.timeout(20)
+  const asked = lookUpRegistries('x.example', { resolveTxt, allowPrivate: false, signal })
+  await expect(asked).rejects.toMatchObject({ code: 'registry_unreachable' })
+  expect(isTold).toBe(true)
+})
+
+test("DNS cannot lead to this machine's own address, and what was kept of its answers is judged again", () => {
+  const own = Object.values(networkInterfaces()).flatMap((link) => link ?? [])
+  const mine = own.map(({ address, family }) => `http://${family === 'IPv6' ? `[${address}]` : address}:8404`)
+  const kept = ['', 'nonsense', 'https://a.example', ...mine]
+  expect(usableRegistries(kept, false)).toEqual(['https://a.example'])
 })
 
 test('a flood of records makes a short list', async () => {

@@ -1,4 +1,5 @@
 /** One registry as its clients see it: sellers tell it, buyers ask it, nobody trusts it. Every call has a deadline. */
+import type { LookupFunction } from 'node:net'
 import { systemClock, type Clock } from '../base/clock.ts'
 import { hasCode, OpenSeedError } from '../base/errors.ts'
 import type { Usdc } from '../wire/amount.ts'
@@ -79,6 +80,8 @@ export interface RegistryClient extends AsyncDisposable {
 export interface RegistryClientOptions {
   /** For each call, from connecting to the last byte; 2,000 unless told. */
   deadlineMs?: number
+  /** Of its name. The system's unless told. */
+  lookup?: LookupFunction
   now?: Clock
 }
 
@@ -87,11 +90,11 @@ const maxReplyHeadBytes = 16 * 1024
 
 /** Opens the connections to one registry. Connects on the first call. Throws `config_invalid` for what is no URL. */
 export function openRegistryClient(input: string, options: RegistryClientOptions = {}): RegistryClient {
-  const { deadlineMs = usualDeadlineMs, now = systemClock } = options
+  const { deadlineMs = usualDeadlineMs, lookup, now = systemClock } = options
   const { origin, prefix } = partsOf(input)
   const url = origin + prefix
   // One answer that hangs must not hold back the next call; a few connections are plenty otherwise.
-  const pool = openHttpPool(origin, { connections: 8, maxHeaderBytes: maxReplyHeadBytes })
+  const pool = openHttpPool(origin, { connections: 8, maxHeaderBytes: maxReplyHeadBytes, lookup })
 
   async function ask(
     question: Omit<RegistryQuestion, 'deadlineMs'>,

@@ -1,4 +1,5 @@
 /** How a buyer finds sellers: registries, from settings and from DNS, the DHT, and the local network, behind one table. */
+import type { LookupFunction } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
 import { asOpenSeedError } from '../base/errors.ts'
@@ -9,8 +10,9 @@ import type { BuyerStore } from '../buyer/channel-book.ts'
 import { openDirectory, type Directory } from '../buyer/directory.ts'
 import type { Discovery } from '../buyer/explain-none.ts'
 import type { ReachRules } from '../buyer/reach.ts'
-import { isDomain, lookUpRegistries, type ResolveTxt } from '../net/bootstrap.ts'
+import { isDomain, lookUpRegistries, usableRegistries, type ResolveTxt } from '../net/bootstrap.ts'
 import { openDhtFeed, type DhtFeed } from '../net/dht-feed.ts'
+import { guardedLookup } from '../net/guarded-lookup.ts'
 import { openLanFeed } from '../net/lan-feed.ts'
 import type { PeerTarget } from '../net/p2p/open-host.ts'
 import { openRegistryClient, type RegistryClient } from '../net/registry-client.ts'
@@ -88,15 +90,16 @@ export function openDiscovery(options: DiscoveryOptions): BuyerDiscovery {
     })
     stack.defer(() => opened.close())
     directory = opened
-    const add = (url: string) => {
-      const client = openRegistryClient(url, { now })
+    const add = (url: string, lookup?: LookupFunction) => {
+      const client = openRegistryClient(url, { now, ...(lookup && { lookup }) })
       if (!clients.some((known) => known.url === client.url)) clients.push(client)
       opened.add(openRegistryFeed(client))
     }
     for (const url of registries.filter((name) => !isDomain(name))) add(url)
+    // Whom DNS names may be anywhere: what the names lead to is judged too.
+    const addNamed = (url: string) => add(url, rules.allowPrivate ? undefined : guardedLookup())
     for (const domain of registries.filter(isDomain)) {
-      // A DNS question cannot be called off; nothing comes of its answer any more.
-      void followDomain(domain, opened, add, options, stop.signal)
+      void followDomain(domain, opened, addNamed, options, stop.signal)
     }
     stack.defer(() => stop.abort())
     const dht = stack.use(openDhtSearch(opened, options))
@@ -194,18 +197,21 @@ async function followDomain(
   directory.expect(first.promise)
   while (!signal.aborted) {
     try {
-      const urls = await lookUpRegistries(domain, { allowPrivate, ...(resolveTxt && { resolveTxt }) })
+      const urls = await lookUpRegistries(domain, { allowPrivate, resolveTxt, signal })
       if (signal.aborted) break
       for (const url of urls) add(url)
       directory.blame(domain, null)
-      await store.run('setMeta', { key, value: urls.join(' ') })
+      await store.run('setMeta', { key, value: urls.join(' ') }).catch((err: unknown) => {
+        log.warn({ domain, err }, 'the registries of a domain could not be stored')
+      })
       break
     } catch (thrown) {
       if (signal.aborted) break
       const err = asOpenSeedError(thrown)
       log.warn({ domain, err }, 'the registries of a domain are not known')
       directory.blame(domain, err)
-      for (const url of (await store.read('getMeta', { key }))?.split(' ') ?? []) add(url)
+      const kept = await store.read('getMeta', { key }).catch(() => null)
+      for (const url of usableRegistries(kept?.split(' ') ?? [], allowPrivate)) add(url)
       first.resolve()
       await sleep(retryDomainMs, undefined, { signal, ref: false }).catch(() => undefined)
     }

@@ -1,8 +1,10 @@
 /** The registries of the settings as clients: those given by URL at once, those of a domain when DNS has named them. */
+import type { LookupFunction } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
 import { isDomain, lookUpRegistries, type ResolveTxt } from '../net/bootstrap.ts'
+import { guardedLookup } from '../net/guarded-lookup.ts'
 import { openRegistryClient, type RegistryClient } from '../net/registry-client.ts'
 
 export interface RegistryClientsOptions {
@@ -31,8 +33,8 @@ export function openRegistryClients(
   const { registries, now } = options
   const clients = new Map<string, RegistryClient>()
   const stop = new AbortController()
-  const add = (url: string) => {
-    const client = openRegistryClient(url, { now })
+  const add = (url: string, lookup?: LookupFunction) => {
+    const client = openRegistryClient(url, { now, ...(lookup && { lookup }) })
     if (stop.signal.aborted || clients.has(client.url)) {
       void client.close()
       return
@@ -40,8 +42,10 @@ export function openRegistryClients(
     clients.set(client.url, client)
     onAdd(client)
   }
+  // Whom DNS names may be anywhere: what the names lead to is judged too.
+  const addNamed = (url: string) => add(url, options.allowPrivate ? undefined : guardedLookup())
   for (const name of registries) {
-    if (isDomain(name)) void followDomain(name, add, options, stop.signal)
+    if (isDomain(name)) void followDomain(name, addNamed, options, stop.signal)
     else add(name)
   }
   return {
@@ -62,8 +66,8 @@ async function followDomain(
 ): Promise<void> {
   while (!signal.aborted) {
     try {
-      const urls = await lookUpRegistries(domain, { allowPrivate, ...(resolveTxt && { resolveTxt }) })
-      return urls.forEach(add)
+      const urls = await lookUpRegistries(domain, { allowPrivate, resolveTxt, signal })
+      return urls.forEach((url) => add(url))
     } catch (err) {
       log.warn({ domain, err }, 'the registries of a domain are not known')
       await sleep(retryDomainMs, undefined, { signal, ref: false }).catch(() => undefined)

@@ -2,12 +2,10 @@
 import { OpenSeedError } from '../base/errors.ts'
 import { isDomain, lookUpRegistries } from '../net/bootstrap.ts'
 
-const dnsMs = 2_000
-
 /** Each once. Throws `registry_unreachable` when none is configured or found. */
 export async function registryUrls(registries: readonly string[], allowPrivate: boolean): Promise<string[]> {
   const lists = await Promise.allSettled(
-    registries.map(async (name) => (isDomain(name) ? lookUp(name, allowPrivate) : [name])),
+    registries.map(async (name) => (isDomain(name) ? lookUpRegistries(name, { allowPrivate }) : [name])),
   )
   const urls = lists.flatMap((list) => (list.status === 'fulfilled' ? list.value : []))
   const failed = lists.find((list) => list.status === 'rejected')
@@ -17,16 +15,4 @@ export async function registryUrls(registries: readonly string[], allowPrivate: 
     message: 'No registry is configured.',
     hint: 'Name one with --registry URL, or for good in config.toml: registries = ["https://host"]',
   })
-}
-
-async function lookUp(domain: string, allowPrivate: boolean): Promise<string[]> {
-  const { Resolver } = await import('node:dns/promises')
-  // The usual resolver asks a silent server for 20 s, and the process waits for it.
-  const resolver = new Resolver({ timeout: dnsMs, tries: 1 })
-  const deadline = setTimeout(() => resolver.cancel(), dnsMs)
-  try {
-    return await lookUpRegistries(domain, { resolveTxt: (name) => resolver.resolveTxt(name), allowPrivate })
-  } finally {
-    clearTimeout(deadline)
-  }
 }

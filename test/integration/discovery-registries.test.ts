@@ -108,6 +108,27 @@ describe('with nothing known, a buyer says so soon', () => {
   })
 })
 
+test('what is kept of a domain may be garbage: the buyer goes on without it', async () => {
+  await using registry = await openRegistry()
+  await using seller = await openSeller([registry.url])
+  const folder = await mkdtemp(join(tmpdir(), 'openseed-buyer-'))
+  const keys = await newWallet(chain)
+  {
+    await using buyer = await openBuyer([registry.url], { folder, keys })
+    await buyer.store.run('setMeta', { key: 'directory.registries.openseed.example', value: 'no :// url' })
+  }
+  const asked = Promise.withResolvers<void>()
+  const resolveTxt = () => {
+    asked.resolve()
+    return Promise.reject(new Error('ENOTFOUND'))
+  }
+  await using later = await openBuyer(['openseed.example', registry.url], { resolveTxt, folder, keys })
+  await asked.promise
+  expect((await later.chat()).headers.get('x-openseed-seller')).toBe(seller.url)
+  await later.close(0)
+  await rm(folder, { recursive: true, force: true })
+})
+
 test('buyer and seller find their registry by DNS, and remember it when DNS is gone', async () => {
   await using registry = await openRegistry()
   const resolveTxt = async () => [[`registry=${registry.url}`]]
