@@ -66,6 +66,18 @@ test.each<ErrorCode>([
   expect(reports).toEqual([])
 })
 
+test.each<ErrorCode>([
+  'model_not_found',
+  'money_outcome_unknown',
+  'payment_refused',
+  'settlement_overdue',
+  'shutting_down',
+])('a seller that answers %s does not stay the first to be asked', async (code) => {
+  const { outcome, reports } = await run([failure(code), 'reply'])
+  expect(outcome).toMatchObject({ attempts: 2 })
+  expect(reports[0]).toEqual(['http://s0', { kind: 'failed' }])
+})
+
 test('money trouble with one seller tries another without blaming it', async () => {
   const { outcome, reports } = await run([failure('channel_underfunded'), 'reply'])
   expect(outcome).toMatchObject({ attempts: 2 })

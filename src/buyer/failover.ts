@@ -29,10 +29,11 @@ const anotherMayDoBetter: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'seller_stream_broken',
   'seller_timeout',
   'seller_unreachable',
+  'settlement_overdue',
   'shutting_down',
 ])
 
-/** Failures that say something about the seller's health, not about our money with it. */
+/** Failures that say something about the seller's health, not about our means. */
 const sellersFault: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'charge_refused',
   'engine_failed',
@@ -40,10 +41,15 @@ const sellersFault: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'engine_timeout',
   'engine_unavailable',
   'invalid_message',
+  'model_not_found',
+  'money_outcome_unknown',
+  'payment_refused',
   'seller_failed',
   'seller_stream_broken',
   'seller_timeout',
   'seller_unreachable',
+  'settlement_overdue',
+  'shutting_down',
 ])
 
 interface FailoverParts {

@@ -105,6 +105,15 @@ describe('a market', () => {
     expect(await sellersOf(market)).toEqual([seller.url])
   })
 
+  test('does not wait for ever for terms that come byte by byte', async () => {
+    const slow = await server()
+    const drips: NodeJS.Timeout[] = []
+    slow.answer = (_req, res) => void drips.push(setInterval(() => res.write(' '), 50))
+    const { market } = await marketOf([slow.url])
+    await expect(market.candidates('m')).rejects.toMatchObject({ code: 'seller_unreachable' })
+    for (const drip of drips) clearInterval(drip)
+  })
+
   test('does not wait for a slow seller when another has the model', async () => {
     const slow = await server()
     slow.answer = () => {}

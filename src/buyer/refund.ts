@@ -62,7 +62,7 @@ export async function refund(
   }
   const gross = channel.ledger.balance + channel.refunding
   const reply = await send(client, channel, accepted, parts, signal)
-  const bytes = await readBody(reply.body, maxBodyBytes)
+  const bytes = await readBody(reply.body, maxBodyBytes, answerWithinMs)
   if (reply.status !== 200) {
     await forgetRefund(channel, parts)
     throw refusedBy(channel, reply, bytes)

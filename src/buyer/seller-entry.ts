@@ -170,7 +170,7 @@ export class SellerEntry {
       firstByteTimeoutMs: answerWithinMs,
       idleTimeoutMs: answerWithinMs,
     })
-    return { status, bytes: await readBody(body, maxTermsBytes) }
+    return { status, bytes: await readBody(body, maxTermsBytes, answerWithinMs) }
   }
 
   async #adopt(fetched: SellerTerms): Promise<void> {

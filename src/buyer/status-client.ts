@@ -49,7 +49,7 @@ export async function askStatus(
     firstByteTimeoutMs: answerWithinMs,
     idleTimeoutMs: answerWithinMs,
   })
-  const bytes = await readBody(body, maxReplyBytes)
+  const bytes = await readBody(body, maxReplyBytes, answerWithinMs)
   if (status === 200) return parseStatusReply(parseJsonBody(bytes))
   throw new OpenSeedError(status === 404 ? 'channel_not_found' : 'seller_failed', {
     message: `${client.url} answered ${status} when asked about earlier requests.`,

@@ -41,6 +41,7 @@ export interface StockRoute {
 }
 
 const maxTermsBytes = 64 * 1024
+const termsWithinMs = 5000
 
 /** Throws what stops the payment; then nothing was signed, or `details.charged` is null. */
 export async function buyStock(
@@ -128,7 +129,8 @@ async function readTerms(
     body.destroy()
     return { required: parsePaymentRequired(header), isV1: false }
   }
-  if (allowV1) return { required: parseV1Required(await readBody(body, maxTermsBytes)), isV1: true }
+  if (allowV1)
+    return { required: parseV1Required(await readBody(body, maxTermsBytes, termsWithinMs)), isV1: true }
   body.destroy()
   throw new OpenSeedError('payment_refused', {
     message: `${sellerUrl} asks for a payment without the header that says which.`,

@@ -187,6 +187,14 @@ describe('a failure is typed and says whether the request was sent', () => {
     expect(error.details).toMatchObject({ sent: true })
   })
 
+  test('the body comes steadily and never ends', async () => {
+    let drip: NodeJS.Timeout | undefined
+    const { client } = await clientFor((_req, res) => (drip = setInterval(() => res.write(' '), 5)))
+    const reply = await client.request(get({ idleTimeoutMs: 1000 }))
+    expect((await failureOf(readBody(reply.body, 1e6, 50))).code).toBe('seller_timeout')
+    clearInterval(drip)
+  })
+
   test('the body falls silent', async () => {
     const { client } = await clientFor((_req, res) => res.write('part'))
     const reply = await client.request(get({ idleTimeoutMs: 30 }))
