@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import {
   offerFor,
   sellerKey,
@@ -101,6 +101,7 @@ test('a refused seller is looked at again when its record changes', async () => 
   const market = await marketOf()
   market.setSellers([announced(seller.url, { payTo: other })])
   await expect(market.candidates('llama3:8b')).rejects.toMatchObject({ code: 'no_seller' })
+  expect(market.listModels()).toEqual([])
   market.setSellers([announced(seller.url)])
   expect(await market.candidates('llama3:8b')).toHaveLength(1)
 })
@@ -132,6 +133,44 @@ test('of a large market a few sellers are asked, and those of a model once someb
   market.setSellers([...cheap, announced(rare.url, { models: [model('rare', 999n)] })])
   expect(rare.asked).toBe(0)
   expect(await market.candidates('rare')).toMatchObject([{ sellerUrl: rare.url }])
+})
+
+describe('of a large market where the cheapest are not to be bought from', () => {
+  const manyLike = (url: (n: number) => string, over: Partial<AnnouncedSeller> = {}) =>
+    Array.from({ length: 100 }, (_, n) => announced(url(n), { models: [model('llama3:8b', 0n)], ...over }))
+
+  test('because they are dead, a request still finds one that is well', async () => {
+    const seller = await server()
+    const market = await marketOf()
+    const dead = manyLike((n) => `http://127.0.0.1:${n + 1}`)
+    market.setSellers([...dead, announced(seller.url, { models: [model('llama3:8b', 999n)] })])
+    expect((await market.candidates('llama3:8b')).map(({ sellerUrl }) => sellerUrl)).toEqual([seller.url])
+  })
+
+  test('because they are not whom they were announced to be, a request still finds one that is well', async () => {
+    const seller = await server()
+    const liar = await server()
+    const market = await marketOf()
+    const lies = manyLike((n) => `${liar.url}/${n}`, { payTo: other })
+    market.setSellers([...lies, announced(seller.url, { models: [model('llama3:8b', 999n)] })])
+    expect((await market.candidates('llama3:8b')).map(({ sellerUrl }) => sellerUrl)).toEqual([seller.url])
+  })
+
+  test('because they fail at requests, others are looked at too', async () => {
+    const market = await marketOf()
+    const bad = await server(termsWith({ offers: [offerFor('llama3:8b', { offer: { priceIn: 1n } })] }))
+    const seller = await server()
+    const failing = manyLike((n) => `${bad.url}/${n}`)
+    market.setSellers([...failing, announced(seller.url, { models: [model('llama3:8b', 999n)] })])
+    for (let known = 0; known < failing.length;) {
+      const candidates = await market.candidates('llama3:8b')
+      if (candidates.some(({ sellerUrl }) => sellerUrl === seller.url)) return
+      known = candidates.length
+      for (const { sellerUrl } of candidates) market.report(sellerUrl, { kind: 'failed' })
+      await vi.waitUntil(async () => (await market.candidates('llama3:8b')).length > known)
+    }
+    expect.unreachable('the seller that is well was never looked at')
+  })
 })
 
 const silent = () => Promise.withResolvers<void>().promise

@@ -66,6 +66,9 @@ export async function openMarket(options: MarketOptions): Promise<Market> {
   const health = new Map<string, SellerHealth>()
   const stored = new Map((await options.loadTerms()).map((row) => [row.url, row]))
   const news = new Changes<'announced'>()
+  /** Whether the choice of whom to keep warm is to be made again. */
+  let isOutdated = false
+  let isClosed = false
 
   function enter(url: string): SellerEntry {
     const known = entries.get(url)
@@ -85,22 +88,40 @@ export async function openMarket(options: MarketOptions): Promise<Market> {
 
   const report = (url: string, seen: SellerReport) => {
     health.set(url, afterReport(health.get(url) ?? freshHealth, seen, now()))
+    if (seen.kind !== 'failed') return
     // Asked for its terms as soon as it may be asked: no client has to find out whether it is back.
-    if (seen.kind === 'failed') entries.get(url)?.recheck()
+    entries.get(url)?.recheck()
+    warmSoon()
   }
 
   async function refresh(seller: SellerEntry): Promise<void> {
     await seller.refresh()
     if (seller.failure !== null) report(seller.url, { kind: 'failed' })
     else if (health.get(seller.url)?.isSilent) report(seller.url, { kind: 'heard' })
+    if (seller.refused !== null) warmSoon()
   }
 
   const isActive = (url: string) => told.has(url) || announced.has(url)
   const active = () => [...entries.values()].filter(({ url }) => isActive(url))
 
+  const isRefused = (url: string) => (entries.get(url)?.refused ?? null) !== null
+  const fails = (url: string) => (health.get(url)?.failures ?? 0) > 0 || isRefused(url)
+
   function warm(): void {
+    isOutdated = false
     const sellers = [...announced.values()].flat()
-    for (const { url } of chooseWarm(sellers, wanted)) enter(url)
+    for (const { url } of chooseWarm(sellers, wanted, fails)) enter(url)
+  }
+
+  /** Somebody failed: in a large market another one may take the place. Sellers that fail together do so once. */
+  function warmSoon(): void {
+    if (isOutdated) return
+    isOutdated = true
+    setImmediate(() => {
+      if (!isOutdated || isClosed) return
+      warm()
+      refreshStale()
+    })
   }
 
   function refreshStale(): void {
@@ -150,8 +171,10 @@ export async function openMarket(options: MarketOptions): Promise<Market> {
     void looked.then(() => over.abort())
     const asked = new Set<SellerEntry>()
     const waiting = new Set<Promise<void>>()
+    const endMs = performance.now() + discoverWithinMs
     for (;;) {
       want(model)
+      if (isOutdated && performance.now() < endMs) warm()
       for (const seller of active()) {
         if (asked.has(seller) || !seller.needsRefresh()) continue
         asked.add(seller)
@@ -182,7 +205,8 @@ export async function openMarket(options: MarketOptions): Promise<Market> {
     },
     listModels() {
       refreshStale()
-      return summariseModels(active().flatMap(candidatesOf), [...announced.values()].flat())
+      const believed = [...announced.values()].flat().filter(({ url }) => !isRefused(url))
+      return summariseModels(active().flatMap(candidatesOf), believed)
     },
     async candidates(model) {
       // Told at every request: what is asked for is what is looked for.
@@ -213,6 +237,7 @@ export async function openMarket(options: MarketOptions): Promise<Market> {
     health: () => health,
     report,
     async close() {
+      isClosed = true
       await Promise.all([...entries.values()].map((seller) => seller.close()))
     },
   }

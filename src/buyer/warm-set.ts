@@ -7,15 +7,17 @@ const perWantedModel = 8
 
 /**
  * All sellers of a small market. Of a large one the cheapest of each model, more of those models that were asked for,
- * and of those that announce no models as many as there is room for.
+ * and of those that announce no models as many as there is room for. Those that fail come after all others: else a
+ * few that only look cheap would keep everybody else out.
  */
 export function chooseWarm(
   sellers: readonly AnnouncedSeller[],
   wanted: ReadonlySet<string>,
+  fails: (url: string) => boolean,
 ): AnnouncedSeller[] {
   if (sellers.length <= mostWarm) return [...sellers]
   const chosen = new Set<AnnouncedSeller>()
-  const byModel = rankByModel(sellers)
+  const byModel = rankByModel(sellers, fails)
   for (const model of wanted) {
     for (const seller of (byModel.get(model) ?? []).slice(0, perWantedModel)) chosen.add(seller)
   }
@@ -32,17 +34,27 @@ export function chooseWarm(
   return [...chosen]
 }
 
-function rankByModel(sellers: readonly AnnouncedSeller[]): Map<string, AnnouncedSeller[]> {
-  const priced = new Map<string, { seller: AnnouncedSeller; price: bigint }[]>()
+interface Priced {
+  seller: AnnouncedSeller
+  isFailing: boolean
+  price: bigint
+}
+
+function rankByModel(
+  sellers: readonly AnnouncedSeller[],
+  fails: (url: string) => boolean,
+): Map<string, AnnouncedSeller[]> {
+  const priced = new Map<string, Priced[]>()
   for (const seller of sellers) {
+    const isFailing = fails(seller.url)
     for (const { id, priceIn, priceOut } of seller.models ?? []) {
       const ranked = priced.get(id) ?? []
-      ranked.push({ seller, price: priceIn + priceOut })
+      ranked.push({ seller, isFailing, price: priceIn + priceOut })
       priced.set(id, ranked)
     }
   }
-  const order = ({ seller, price }: { seller: AnnouncedSeller; price: bigint }) =>
-    [seller.isFull, price, seller.peer] as const
+  const order = ({ seller, isFailing, price }: Priced) =>
+    [isFailing, seller.isFull, price, seller.peer] as const
   return new Map(
     [...priced].map(([model, ranked]) => [
       model,
@@ -51,7 +63,7 @@ function rankByModel(sellers: readonly AnnouncedSeller[]): Map<string, Announced
   )
 }
 
-type Order = readonly [isFull: boolean, price: bigint, peer: string]
+type Order = readonly [isFailing: boolean, isFull: boolean, price: bigint, peer: string]
 
 function compare(a: Order, b: Order): number {
   const at = a.findIndex((value, index) => value !== b[index])
