@@ -1,3 +1,4 @@
+import { networkInterfaces } from 'node:os'
 import { expect, test } from 'vitest'
 import { nodeKey, sellerDraft } from '../../test/fixtures/records.ts'
 import { signRecord } from '../wire/record.ts'
@@ -37,6 +38,16 @@ test('nobody follows a record into a private network unless that is allowed', ()
   const body = { url: 'http://127.0.0.1:8403', addrs: [homeAddr, '/ip4/127.0.0.1/tcp/1'] }
   expect(reach(body)).toBeNull()
   expect(reach(body, { allowPrivate: true })?.target).toEqual(body)
+})
+
+test('nobody follows a record to a port of the own machine, by whatever address of it', () => {
+  for (const { address, family } of Object.values(networkInterfaces()).flatMap((links) => links ?? [])) {
+    const isV6 = family === 'IPv6'
+    const url = `https://${isV6 ? `[${address}]` : address}:8403`
+    const addrs = [`/${isV6 ? 'ip6' : 'ip4'}/${address}/tcp/22`]
+    expect(reach({ url: null, addrs })).toBeNull()
+    expect(reach({ url, addrs: [] })).toBeNull()
+  }
 })
 
 test('a private address behind a public relay is not dialled either', () => {

@@ -1,5 +1,6 @@
 /** Where a seller's record leads us, if we go there at all. Records come from strangers. Pure, but for our own links. */
 import { isPublicUrl } from '../net/guarded-lookup.ts'
+import { isOwnMultiaddr } from '../net/own-addresses.ts'
 import { normaliseSellerUrl } from '../net/seller-client.ts'
 import type { DialTarget } from '../net/seller-dialer.ts'
 import { judgeMultiaddr, judgeUrl } from '../wire/address-policy.ts'
@@ -43,7 +44,7 @@ function mayGoTo(url: string, { allowPrivate, allowPlainHttp }: ReachRules): boo
 
 function mayDial(addr: string, { allowPrivate }: ReachRules): boolean {
   const verdict = judgeMultiaddr(addr)
-  return verdict === 'public' || (verdict === 'private' && allowPrivate)
+  return allowPrivate ? verdict !== 'refused' : verdict === 'public' && !isOwnMultiaddr(addr)
 }
 
 const loopback = /^(?:127(?:\.\d+){3}|\[::1\]|(?:.+\.)?localhost\.?)$/

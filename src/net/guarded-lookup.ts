@@ -1,9 +1,9 @@
 /** Connections to addresses that strangers publish: what a name resolves to is judged again when it is dialled. */
 import { lookup as systemLookup, type LookupAddress } from 'node:dns'
 import { isIP, type LookupFunction } from 'node:net'
-import { networkInterfaces } from 'node:os'
 import { OpenSeedError } from '../base/errors.ts'
 import { judgeIp, judgeUrl } from '../wire/address-policy.ts'
+import { isOwnIp } from './own-addresses.ts'
 
 /** Looks up all addresses of a name. */
 export type Resolve = (
@@ -38,12 +38,7 @@ export function isPublicUrl(url: string): boolean {
 
 // This machine's own public address leads to ports that only it should reach.
 function isPublicIp(ip: string): boolean {
-  return judgeIp(ip) === 'public' && !ownAddresses().has(ip)
-}
-
-function ownAddresses(): Set<string> {
-  const links = Object.values(networkInterfaces())
-  return new Set(links.flatMap((link) => (link ?? []).map(({ address }) => address)))
+  return judgeIp(ip) === 'public' && !isOwnIp(ip)
 }
 
 const resolveAll: Resolve = (hostname, options, done) => systemLookup(hostname, options, done)
