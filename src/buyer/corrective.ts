@@ -7,6 +7,7 @@ import type { SellerReply } from '../net/seller-client.ts'
 import { outcomesUnknown } from './caps.ts'
 import type { Channel } from './channel.ts'
 import type { PayParts, Payment } from './pay.ts'
+import { withDetails } from './seller-error.ts'
 import { changedPrice } from './terms-check.ts'
 
 const outcomeWithinMs = 5000
@@ -38,7 +39,7 @@ export async function correct(
   if (changed !== null) throw priceChanged(channel, changed, reason, booked === null ? null : '0')
   if (booked === null && curable.has(reason)) {
     const why = `it refused a payment (${reason}) and does not say what became of it`
-    throw outcomesUnknown(channel.sellerUrl, 5, why)
+    throw withDetails(outcomesUnknown(channel.sellerUrl, 5, why), { charged: null })
   }
   switch (reason) {
     case batchErrors.cumulativeAmountMismatch:

@@ -35,7 +35,7 @@ export interface ExchangeReply {
 }
 
 export interface ExchangeOutcome {
-  /** null while nobody knows: the receipt is missing or was refused. */
+  /** By all sellers that were asked; null while nobody knows: a receipt is missing or was refused. */
   charged: Usdc | null
   receipt: SignedReceipt | null
   /** Why `charged` is unknown or the charge was refused, for the log. */

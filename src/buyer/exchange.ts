@@ -1,13 +1,14 @@
 /** THE PIPELINE of one paid request, buyer side: routes -> pay -> send -> relay -> check the receipt -> book it. */
 import type { Clock } from '../base/clock.ts'
 import { hasCode, OpenSeedError } from '../base/errors.ts'
+import type { Usdc } from '../wire/amount.ts'
 import type { Hex } from '../wire/hex.ts'
 import { keccak256 } from '../wire/keccak.ts'
 import { explainRefusal, sendRequest } from './ask-seller.ts'
 import { overPerRequest } from './caps.ts'
 import { hiddenTokens } from './check.ts'
 import { correct } from './corrective.ts'
-import type { Exchange, ExchangeReply, ExchangeRequest } from './exchange-types.ts'
+import type { Exchange, ExchangeOutcome, ExchangeReply, ExchangeRequest } from './exchange-types.ts'
 import { withFailover } from './failover.ts'
 import type { SellerReport } from './health.ts'
 import type { Market } from './market.ts'
@@ -35,17 +36,25 @@ export function openExchange(parts: ExchangeParts): Exchange {
   return async (request, signal) => {
     const bodyHash = keccak256(request.body)
     const routes = await findAllRoutes(request, parts)
-    const attempt = (route: Route | StockRoute) =>
-      'stock' in route
-        ? buyStock(route, parts.market.client(route.sellerUrl), request, bodyHash, parts.stock, signal)
-        : buyFrom(route, request, bodyHash, parts, signal)
+    const attempt = (route: Route | StockRoute, left: Usdc) => {
+      if (!('stock' in route)) return buyFrom(route, request, bodyHash, parts, signal)
+      const stock = { ...parts.stock, caps: { ...parts.stock.caps, maxPerRequest: left } }
+      return buyStock(route, parts.market.client(route.sellerUrl), request, bodyHash, stock, signal)
+    }
     const failover = {
       maxAttempts: parts.maxAttempts,
+      cap: parts.caps.maxPerRequest,
       report: (url: string, seen: SellerReport) => parts.market.report(url, seen),
     }
-    const { result, attempts } = await withFailover(routes, attempt, failover, signal)
-    return { ...result, attempts }
+    const { result, attempts, lost } = await withFailover(routes, attempt, failover, signal)
+    return { ...result, attempts, done: result.done.then((outcome) => withLost(outcome, lost)) }
   }
+}
+
+/** What the whole request cost, failed attempts with it. */
+function withLost(outcome: ExchangeOutcome, lost: Usdc | null): ExchangeOutcome {
+  const { charged } = outcome
+  return { ...outcome, charged: charged === null || lost === null ? null : charged + lost }
 }
 
 /** Sellers of ours first: what they cost is known before they are asked, and every charge has a receipt. */

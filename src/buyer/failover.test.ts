@@ -7,11 +7,11 @@ import type { SellerReport } from './health.ts'
 import type { Route } from './route.ts'
 
 const terms = termsWith()
-const routeTo = (sellerUrl: string): Route => ({
+const routeTo = (sellerUrl: string, amount: bigint): Route => ({
   sellerUrl,
   terms,
   signedOffer: terms.offers[0]!,
-  ceiling: { amount: 1n, maxOutput: 1, n: 1, promptBound: 1 },
+  ceiling: { amount, maxOutput: 1, n: 1, promptBound: 1 },
 })
 
 const failure = (code: ErrorCode, details?: Record<string, unknown>) =>
@@ -20,27 +20,32 @@ const failure = (code: ErrorCode, details?: Record<string, unknown>) =>
 const busy = (retryAfterSec: number) => failure('rate_limit_exceeded', { retryAfterSec })
 
 /** Runs against sellers that answer as told, in order: an error is thrown, a string is the reply. */
-async function run(answers: (OpenSeedError | string)[], { maxAttempts = 3, abortAfter = Infinity } = {}) {
+async function run(
+  answers: (OpenSeedError | string)[],
+  { maxAttempts = 3, abortAfter = Infinity, cap = 100n, ceilings = [1n] } = {},
+) {
   const controller = new AbortController()
   const asked: string[] = []
+  const lefts: bigint[] = []
   const reports: [string, SellerReport][] = []
   const outcome = await withFailover(
-    answers.map((_, i) => routeTo(`http://s${i}`)),
-    (route) => {
+    answers.map((_, i) => routeTo(`http://s${i}`, ceilings[i] ?? 1n)),
+    (route, left) => {
+      lefts.push(left)
       const answer = answers[asked.length]!
       asked.push(route.sellerUrl)
       if (asked.length === abortAfter) controller.abort()
       return typeof answer === 'string' ? Promise.resolve(answer) : Promise.reject(answer)
     },
-    { report: (url, report) => reports.push([url, report]), maxAttempts },
+    { report: (url, report) => reports.push([url, report]), maxAttempts, cap },
     controller.signal,
   ).catch((error: unknown) => error as OpenSeedError)
-  return { outcome, asked, reports }
+  return { outcome, asked, reports, lefts }
 }
 
 test('the first seller that answers is taken, and those before it cool down', async () => {
   const { outcome, reports } = await run([failure('seller_unreachable'), failure('engine_failed'), 'reply'])
-  expect(outcome).toEqual({ result: 'reply', attempts: 3 })
+  expect(outcome).toEqual({ result: 'reply', attempts: 3, lost: 0n })
   expect(reports).toEqual([
     ['http://s0', { kind: 'failed' }],
     ['http://s1', { kind: 'failed' }],
@@ -96,6 +101,39 @@ test('no more sellers are asked than allowed', async () => {
     { maxAttempts: 2 },
   )
   expect(asked).toEqual(['http://s0', 'http://s1'])
+})
+
+describe('one request costs no more than its cap, whoever is asked', () => {
+  const lost = (charged: string | null) => failure('seller_timeout', { charged })
+
+  test('an attempt of unknown outcome counts at its ceiling, a known one at what it cost', async () => {
+    const { outcome, lefts } = await run([lost('5'), lost(null), 'reply'], {
+      cap: 50n,
+      ceilings: [9n, 20n, 25n],
+    })
+    expect(lefts).toEqual([50n, 45n, 25n])
+    expect(outcome).toEqual({ result: 'reply', attempts: 3, lost: null })
+  })
+
+  test('what could pass the cap is not tried, what is cheaper is', async () => {
+    const { asked, outcome } = await run([lost(null), 'reply', 'never'], {
+      cap: 50n,
+      ceilings: [40n, 11n, 10n],
+    })
+    expect(asked).toEqual(['http://s0', 'http://s2'])
+    expect(outcome).toMatchObject({ attempts: 2 })
+  })
+
+  test('with nothing left nobody else is asked', async () => {
+    const { asked, outcome } = await run([lost(null), 'never'], { cap: 40n, ceilings: [40n, 1n] })
+    expect(asked).toEqual(['http://s0'])
+    expect(outcome).toMatchObject({ code: 'seller_timeout', details: { charged: null } })
+  })
+
+  test('a request that never left costs nothing', async () => {
+    const { outcome } = await run([failure('seller_unreachable'), 'reply'], { cap: 1n })
+    expect(outcome).toEqual({ result: 'reply', attempts: 2, lost: 0n })
+  })
 })
 
 describe('the error after all failed', () => {

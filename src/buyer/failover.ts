@@ -1,12 +1,13 @@
 /** Around the attempt at one seller: which failures may try the next one. Only before the first byte of a reply. */
 import { asOpenSeedError, OpenSeedError } from '../base/errors.ts'
 import type { ErrorCode } from '../base/error-codes.ts'
+import type { Usdc } from '../wire/amount.ts'
+import type { Ceiling } from '../wire/ceiling.ts'
 import type { SellerReport } from './health.ts'
-import type { Route } from './route.ts'
 
 /**
  * Failures that are the seller's, or between us and it: another seller may do better. Nothing was charged, or it is
- * unknown and counted at its full ceiling until it is known. Where our own view of the chain keeps a deposit from being
+ * unknown and counted at its full ceiling until it is known, also against what this one request may cost. Where our own view of the chain keeps a deposit from being
  * signed, one that holds a deposit needs none. All else is about the request or our own means.
  */
 const anotherMayDoBetter: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
@@ -57,30 +58,61 @@ interface FailoverParts {
   report: (sellerUrl: string, report: SellerReport) => void
   /** Sellers asked for one request, at most. */
   maxAttempts: number
+  /** What all attempts together may cost. */
+  cap: Usdc
 }
 
-/** Tries the routes in order. `attempts` tells how many sellers were asked. Throws one error that names them all. */
-export async function withFailover<R extends Pick<Route, 'sellerUrl'>, T>(
-  routes: readonly R[],
-  attempt: (route: R, signal: AbortSignal) => Promise<T>,
-  { report, maxAttempts }: FailoverParts,
+/** Where a seller can be asked; `ceiling` is absent where only the seller itself says what it costs. */
+interface Way {
+  sellerUrl: string
+  ceiling?: Pick<Ceiling, 'amount'>
+}
+
+/** Asks one seller; `left` of the cap is what it may cost. */
+type Attempt<W, T> = (way: W, left: Usdc, signal: AbortSignal) => Promise<T>
+
+interface Tried<T> {
+  result: T
+  /** How many sellers were asked. */
+  attempts: number
+  /** What the failed attempts cost; null when one of them does not know. */
+  lost: Usdc | null
+}
+
+/** Tries the ways in order, those that the cap still allows. Throws one error that names all that were tried. */
+export async function withFailover<W extends Way, T>(
+  ways: readonly W[],
+  attempt: Attempt<W, T>,
+  { report, maxAttempts, cap }: FailoverParts,
   signal: AbortSignal,
-): Promise<{ result: T; attempts: number }> {
+): Promise<Tried<T>> {
   const failures: Failure[] = []
-  for (const route of routes.slice(0, maxAttempts)) {
+  let left = cap
+  for (const way of ways) {
+    if (failures.length === maxAttempts) break
+    if (failures.length > 0 && (way.ceiling?.amount ?? 1n) > left) continue
     try {
-      const result = await attempt(route, signal)
-      report(route.sellerUrl, { kind: 'ok' })
-      return { result, attempts: failures.length + 1 }
+      const result = await attempt(way, left, signal)
+      report(way.sellerUrl, { kind: 'ok' })
+      const { charged = '0' } = moneyOf(failures)
+      return { result, attempts: failures.length + 1, lost: charged === null ? null : BigInt(charged) }
     } catch (thrown) {
       const error = asOpenSeedError(thrown)
       // Whoever called it off, it says nothing about the seller.
-      if (!signal.aborted) reportFailure(route.sellerUrl, error, report)
-      failures.push({ sellerUrl: route.sellerUrl, error })
+      if (!signal.aborted) reportFailure(way.sellerUrl, error, report)
+      failures.push({ sellerUrl: way.sellerUrl, error })
       if (signal.aborted || !anotherMayDoBetter.has(error.code)) break
+      left -= atMost(error, way.ceiling?.amount ?? left)
     }
   }
   throw summarise(failures)
+}
+
+/** What a failed attempt may have cost. */
+function atMost(error: OpenSeedError, ceiling: Usdc): Usdc {
+  const charged = error.details?.['charged']
+  if (charged === undefined) return 0n
+  return typeof charged === 'string' ? BigInt(charged) : ceiling
 }
 
 interface Failure {

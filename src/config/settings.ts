@@ -127,7 +127,12 @@ export const settings = {
     false,
     'Whether sellers are looked up in the DHT although registries answer.',
   ),
-  buyMaxPerRequest: setting('buy.max_per_request', money, 50_000n, 'The most one request may cost.'),
+  buyMaxPerRequest: setting(
+    'buy.max_per_request',
+    money,
+    50_000n,
+    'The most one request may cost, at all sellers that are asked for it.',
+  ),
   buyMaxDeposit: setting(
     'buy.max_deposit_per_seller',
     money,
