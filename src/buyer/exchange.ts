@@ -1,16 +1,18 @@
 /** THE PIPELINE of one paid request, buyer side: routes -> pay -> send -> relay -> check the receipt -> book it. */
 import type { Clock } from '../base/clock.ts'
-import { hasCode, OpenSeedError } from '../base/errors.ts'
+import { OpenSeedError } from '../base/errors.ts'
 import type { Usdc } from '../wire/amount.ts'
 import type { Hex } from '../wire/hex.ts'
 import { keccak256 } from '../wire/keccak.ts'
 import { explainRefusal, sendRequest } from './ask-seller.ts'
 import { overPerRequest } from './caps.ts'
 import { hiddenTokens } from './check.ts'
+import { isLane } from './channel.ts'
 import { correct } from './corrective.ts'
 import type { Exchange, ExchangeOutcome, ExchangeReply, ExchangeRequest } from './exchange-types.ts'
 import { withFailover } from './failover.ts'
 import type { SellerReport } from './health.ts'
+import { planVoucher } from './ledger.ts'
 import type { Market } from './market.ts'
 import { plainReply, streamReply } from './paid-reply.ts'
 import { pay, type PayParts } from './pay.ts'
@@ -44,11 +46,25 @@ export function openExchange(parts: ExchangeParts): Exchange {
     const failover = {
       maxAttempts: parts.maxAttempts,
       cap: parts.caps.maxPerRequest,
+      isFunded: (route: Route | StockRoute) => !('stock' in route) && isFunded(route, parts),
       report: (url: string, seen: SellerReport) => parts.market.report(url, seen),
     }
     const { result, attempts, lost } = await withFailover(routes, attempt, failover, signal)
     return { ...result, attempts, done: result.done.then((outcome) => withLost(outcome, lost)) }
   }
+}
+
+function isFunded({ terms, ceiling }: Route, { book, caps }: ExchangeParts): boolean {
+  return book
+    .all()
+    .some(
+      (channel) =>
+        channel.state === 'open' &&
+        !isLane(channel) &&
+        channel.config.receiver === terms.payTo &&
+        channel.config.receiverAuthorizer === terms.receiverAuthorizer &&
+        planVoucher(channel.ledger, ceiling.amount, caps).kind === 'voucher',
+    )
 }
 
 /** What the whole request cost, failed attempts with it. */
@@ -102,6 +118,7 @@ async function buyFrom(
   const { n, maxOutput } = route.ceiling
   const bounds = { ...route.ceiling, hiddenTokens: hiddenTokens(request.json, n, maxOutput) }
   let waitedMs = 0
+  let isRefused = false
   for (let corrected = false; ; corrected = true) {
     const payment = isFree(route)
       ? null
@@ -112,7 +129,9 @@ async function buyFrom(
       const reply = await sendRequest(client, request, payment, parts, signal)
       const path = client.path()
       if (reply.status === 402 && payment !== null) {
+        isRefused = true
         await correct(payment, reply, parts, signal)
+        isRefused = false
         if (corrected) throw refusedTwice(route)
         payment.over(0)
         waitedMs += performance.now() - sentAtMs
@@ -139,9 +158,8 @@ async function buyFrom(
       }
     } catch (error) {
       payment?.over(0)
-      // Its terms are asked for again before anything is signed under them.
-      if (hasCode(error, 'payment_refused') && error.details?.['changed'] !== undefined)
-        market.report(route.sellerUrl, { kind: 'failed' })
+      // Whatever it says of our wallet or clock. Its terms are asked for again before anything is signed under them.
+      if (isRefused && !signal.aborted) market.report(route.sellerUrl, { kind: 'failed' })
       throw error
     }
   }

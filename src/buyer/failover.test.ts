@@ -22,12 +22,13 @@ const busy = (retryAfterSec: number) => failure('rate_limit_exceeded', { retryAf
 /** Runs against sellers that answer as told, in order: an error is thrown, a string is the reply. */
 async function run(
   answers: (OpenSeedError | string)[],
-  { maxAttempts = 3, abortAfter = Infinity, cap = 100n, ceilings = [1n] } = {},
+  { maxAttempts = 3, abortAfter = Infinity, cap = 100n, ceilings = [1n], funded = [0] } = {},
 ) {
   const controller = new AbortController()
   const asked: string[] = []
   const lefts: bigint[] = []
   const reports: [string, SellerReport][] = []
+  const isFunded = ({ sellerUrl }: Route) => funded.some((n) => sellerUrl === `http://s${n}`)
   const outcome = await withFailover(
     answers.map((_, i) => routeTo(`http://s${i}`, ceilings[i] ?? 1n)),
     (route, left) => {
@@ -37,7 +38,7 @@ async function run(
       if (asked.length === abortAfter) controller.abort()
       return typeof answer === 'string' ? Promise.resolve(answer) : Promise.reject(answer)
     },
-    { report: (url, report) => reports.push([url, report]), maxAttempts, cap },
+    { report: (url, report) => reports.push([url, report]), maxAttempts, cap, isFunded },
     controller.signal,
   ).catch((error: unknown) => error as OpenSeedError)
   return { outcome, asked, reports, lefts }
@@ -58,18 +59,15 @@ test('a busy seller is left alone for as long as it asks', async () => {
   expect(reports[0]).toEqual(['http://s0', { kind: 'busy', retryAfterMs: 7000 }])
 })
 
-test.each<ErrorCode>([
-  'invalid_request',
-  'budget_exceeded',
-  'balance_insufficient',
-  'request_aborted',
-  'internal_error',
-])('%s is not the seller: nobody else is asked and nobody cools down', async (code) => {
-  const { outcome, asked, reports } = await run([failure(code), 'never'])
-  expect(outcome).toMatchObject({ code })
-  expect(asked.length).toBe(1)
-  expect(reports).toEqual([])
-})
+test.each<ErrorCode>(['invalid_request', 'request_aborted', 'internal_error'])(
+  '%s is not the seller: nobody else is asked and nobody cools down',
+  async (code) => {
+    const { outcome, asked, reports } = await run([failure(code), 'never'])
+    expect(outcome).toMatchObject({ code })
+    expect(asked.length).toBe(1)
+    expect(reports).toEqual([])
+  },
+)
 
 test.each<ErrorCode>([
   'model_not_found',
@@ -87,6 +85,30 @@ test('money trouble with one seller tries another without blaming it', async () 
   const { outcome, reports } = await run([failure('channel_underfunded'), 'reply'])
   expect(outcome).toMatchObject({ attempts: 2 })
   expect(reports).toEqual([['http://s1', { kind: 'ok' }]])
+})
+
+describe('where a deposit cannot be signed', () => {
+  test('the next seller may need a smaller one, and none loses its turn', async () => {
+    const cannot = failure('budget_exceeded')
+    const { asked, outcome, reports } = await run([cannot, cannot, cannot, failure('seller_failed'), 'reply'])
+    expect(asked).toHaveLength(5)
+    expect(outcome).toMatchObject({ result: 'reply' })
+    expect(reports.map(([url]) => url)).toEqual(['http://s3', 'http://s4'])
+  })
+
+  test.each<ErrorCode>(['balance_insufficient', 'chain_unavailable'])(
+    'after %s those that hold one come first',
+    async (code) => {
+      const { asked } = await run([failure(code), 'reply', 'never', 'never'], { funded: [2] })
+      expect(asked).toEqual(['http://s0', 'http://s2'])
+    },
+  )
+
+  test('not everybody is tried', async () => {
+    const { asked, outcome } = await run(Array.from({ length: 20 }, () => failure('balance_insufficient')))
+    expect(asked).toHaveLength(8)
+    expect(outcome).toMatchObject({ code: 'balance_insufficient' })
+  })
 })
 
 test('after an abort nobody else is asked and nobody is blamed', async () => {

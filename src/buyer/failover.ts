@@ -7,15 +7,19 @@ import type { SellerReport } from './health.ts'
 
 /**
  * Failures that are the seller's, or between us and it: another seller may do better. Nothing was charged, or it is
- * unknown and counted at its full ceiling until it is known, also against what this one request may cost. Where our own view of the chain keeps a deposit from being
- * signed, one that holds a deposit needs none. All else is about the request or our own means.
+ * unknown and counted at its full ceiling until it is known, also against what this one request may cost. Where the
+ * wallet, a cap or our view of the chain keeps a deposit from being signed, another seller needs a smaller one, or
+ * holds one already. All else is about the request or about ourselves.
  */
 const anotherMayDoBetter: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'balance_insufficient',
+  'budget_exceeded',
   'chain_mismatch',
   'chain_stale',
   'chain_unavailable',
   'channel_underfunded',
   'charge_refused',
+  'clock_skewed',
   'engine_failed',
   'engine_stream_broken',
   'engine_timeout',
@@ -33,6 +37,20 @@ const anotherMayDoBetter: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'settlement_overdue',
   'shutting_down',
 ])
+
+/** Failures that end an attempt before the seller is asked: they leave the others their turn. */
+const ourMeans: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['balance_insufficient', 'budget_exceeded'])
+
+/** Failures after which sellers come first that need no deposit. */
+const noDeposit: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  ...ourMeans,
+  'chain_mismatch',
+  'chain_stale',
+  'chain_unavailable',
+])
+
+// Each of them may have asked the chain.
+const mostTried = 8
 
 /** Failures that say something about the seller's health, not about our means. */
 const sellersFault: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
@@ -53,13 +71,15 @@ const sellersFault: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'shutting_down',
 ])
 
-interface FailoverParts {
+interface FailoverParts<W> {
   /** Tells the market how a seller did. */
   report: (sellerUrl: string, report: SellerReport) => void
   /** Sellers asked for one request, at most. */
   maxAttempts: number
   /** What all attempts together may cost. */
   cap: Usdc
+  /** Whether what is deposited there pays for the request. */
+  isFunded: (way: W) => boolean
 }
 
 /** Where a seller can be asked; `ceiling` is absent where only the seller itself says what it costs. */
@@ -83,13 +103,16 @@ interface Tried<T> {
 export async function withFailover<W extends Way, T>(
   ways: readonly W[],
   attempt: Attempt<W, T>,
-  { report, maxAttempts, cap }: FailoverParts,
+  { report, maxAttempts, cap, isFunded }: FailoverParts<W>,
   signal: AbortSignal,
 ): Promise<Tried<T>> {
   const failures: Failure[] = []
+  let rest = [...ways]
+  let asked = 0
   let left = cap
-  for (const way of ways) {
-    if (failures.length === maxAttempts) break
+  for (;;) {
+    const way = rest.shift()
+    if (way === undefined || asked === maxAttempts || failures.length === mostTried) break
     if (failures.length > 0 && (way.ceiling?.amount ?? 1n) > left) continue
     try {
       const result = await attempt(way, left, signal)
@@ -102,6 +125,8 @@ export async function withFailover<W extends Way, T>(
       if (!signal.aborted) reportFailure(way.sellerUrl, error, report)
       failures.push({ sellerUrl: way.sellerUrl, error })
       if (signal.aborted || !anotherMayDoBetter.has(error.code)) break
+      if (!ourMeans.has(error.code)) asked += 1
+      if (noDeposit.has(error.code)) rest = rest.toSorted((a, b) => Number(isFunded(b)) - Number(isFunded(a)))
       left -= atMost(error, way.ceiling?.amount ?? left)
     }
   }
@@ -120,7 +145,11 @@ interface Failure {
   error: OpenSeedError
 }
 
-function reportFailure(sellerUrl: string, error: OpenSeedError, report: FailoverParts['report']): void {
+function reportFailure(
+  sellerUrl: string,
+  error: OpenSeedError,
+  report: FailoverParts<never>['report'],
+): void {
   if (error.code === 'rate_limit_exceeded') {
     report(sellerUrl, { kind: 'busy', retryAfterMs: retryAfterSec(error) * 1000 })
   } else if (sellersFault.has(error.code)) {

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import type { SellerNodeOptions } from '../../src/node/seller-node.ts'
 import { keccak256 } from '../../src/wire/keccak.ts'
 import { parseCatalog } from '../../src/wire/seller-record.ts'
-import { newWallet, openTestBuyer, settled, type TestBuyer } from '../fixtures/buyer.ts'
+import { newWallet, openTestBuyer, settled, testCaps, type TestBuyer } from '../fixtures/buyer.ts'
 import { accounts } from '../fixtures/accounts.ts'
 import { openTestChain, type TestChain } from '../fixtures/chain.ts'
 import { startRegistry, type TestRegistry } from '../fixtures/registry.ts'
@@ -46,6 +46,8 @@ const openBuyer = async (registry: TestRegistry, options: Parameters<typeof open
   })
 
 const sellersOf = (buyer: TestBuyer) => buyer.market.listModels()[0]?.sellers ?? 0
+const knowsTerms = (buyer: TestBuyer, sellers: readonly { url: string }[]) =>
+  vi.waitUntil(() => sellers.every(({ url }) => buyer.market.terms(url) !== null), withinMs(5000))
 const withinMs = (timeout: number) => ({ timeout, interval: 20 })
 
 test('a buyer finds the cheapest seller by itself and pays it', async () => {
@@ -53,7 +55,7 @@ test('a buyer finds the cheapest seller by itself and pays it', async () => {
   await using dear = await openSeller(registry, 3n)
   await using cheap = await openSeller(registry)
   await using buyer = await openBuyer(registry)
-  await vi.waitUntil(() => sellersOf(buyer) === 2, withinMs(5000))
+  await knowsTerms(buyer, [dear, cheap])
   const reply = await buyer.chat()
   expect(reply.status).toBe(200)
   expect(reply.headers.get('x-openseed-seller')).toBe(cheap.url)
@@ -108,7 +110,7 @@ test('a seller that dies is avoided after its first failure', async () => {
   await using steady = await openSeller(registry, 3n)
   await using buyer = await openBuyer(registry)
   await using dying = await openSeller(registry)
-  await vi.waitUntil(() => sellersOf(buyer) === 2, withinMs(5000))
+  await knowsTerms(buyer, [steady, dying])
   expect((await buyer.chat()).headers.get('x-openseed-seller')).toBe(dying.url)
   await dying.abandon()
   // It left without a word, so the registry goes on listing it.
@@ -118,4 +120,34 @@ test('a seller that dies is avoided after its first failure', async () => {
     expect(reply.status).toBe(200)
     expect(reply.headers.get('x-openseed-seller')).toBe(steady.url)
   }
+})
+
+test('a seller that wants more of a deposit than the caps allow does not keep the others from being asked', async () => {
+  await using registry = await startRegistry({ network: chain.network })
+  await using greedy = await openSeller(registry, 1n, { minDeposit: testCaps.maxDepositPerSeller + 1n })
+  await using modest = await openSeller(registry, 3n)
+  await using buyer = await openBuyer(registry)
+  await knowsTerms(buyer, [greedy, modest])
+  const reply = await buyer.chat()
+  expect(reply.status).toBe(200)
+  expect(reply.headers.get('x-openseed-seller')).toBe(modest.url)
+  expect([...greedy.book.entries()]).toEqual([])
+})
+
+test('with the wallet empty a buyer goes on where it has a deposit, whoever becomes cheaper', async () => {
+  await using registry = await startRegistry({ network: chain.network })
+  await using paid = await openSeller(registry, 3n)
+  // No more than the first deposit takes.
+  await using buyer = await openBuyer(registry, { keys: await newWallet(chain, 100_000n) })
+  await vi.waitUntil(() => sellersOf(buyer) === 1, withinMs(5000))
+  expect((await buyer.chat()).status).toBe(200)
+  await settled(buyer)
+  await using first = await openSeller(registry)
+  await using second = await openSeller(registry)
+  await using third = await openSeller(registry)
+  await knowsTerms(buyer, [first, second, third])
+  const reply = await buyer.chat()
+  expect(reply.status).toBe(200)
+  expect(reply.headers.get('x-openseed-seller')).toBe(paid.url)
+  for (const { book } of [first, second, third]) expect([...book.entries()]).toEqual([])
 })
