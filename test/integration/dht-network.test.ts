@@ -283,11 +283,12 @@ test('with 30 % of the nodes gone every seller is found, and nobody waited for',
     expect([found?.document.peer, found?.binding?.peer]).toEqual([key.peerId, key.peerId])
   }
   await using cold = (await openNode(nodes[0]?.host.addrs() ?? [], client)).host
-  const { sellers: market, isWhole } = await cold.dht.sellersOf(['market'], patient)
+  const { sellers: market, isWhole } = await cold.dht.sellersOf(['market'], { ...patient, binding: true })
   // It did not end by its deadline.
   expect(isWhole).toBe(true)
   const peers = market.map(({ document }) => document.peer).toSorted()
   expect(peers).toEqual(selling.map(({ key }) => key.peerId).toSorted())
+  expect(market.every(({ binding, document }) => binding?.peer === document.peer)).toBe(true)
   expect(market[0]).toMatchObject({ url: 'http://127.0.0.1:8402/', addrs: ['/ip4/127.0.0.1/tcp/4001'] })
 })
 

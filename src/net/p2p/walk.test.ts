@@ -148,6 +148,17 @@ test('who takes the first valid answer asks few, and may be given an older one',
   expect(await lookUp(1, { ...world, liars: 5 }, true)).toMatchObject({ rank: 1 })
 })
 
+test('of answers that come all at once, none is counted as heard before it was read', async () => {
+  const list = new Shortlist(3)
+  const ids = ['a', 'b', 'c']
+  list.meet(ids.map((id, at) => ({ id, far: BigInt(at), addr: null, network: null })))
+  const ask = ({ id }: Contact) => Promise.resolve({ answer: id, named: [], network: null })
+  const counts: number[] = []
+  for await (const _ of walk({ list, width: 3, ask, signal: new AbortController().signal }))
+    counts.push(list.standing().answered)
+  expect(counts).toEqual([1, 2, 3])
+})
+
 test('a walk ends when nobody is left, and at once when nobody was there', async () => {
   const list = new Shortlist(k)
   const ask = async () => ({ answer: 'x', named: [], network: null })

@@ -35,26 +35,33 @@ export async function* walk<Answer>(parts: WalkParts<Answer>): AsyncGenerator<He
   const { list, width, ask, signal } = parts
   const stop = new AbortController()
   const ended = AbortSignal.any([signal, stop.signal])
-  const news: (Heard<Answer> | null)[] = []
+  // The list learns of each when it is read: of answers that come together, those behind are not heard yet.
+  const news: (() => Heard<Answer> | null)[] = []
   let running = 0
   let wake = () => {}
-  const tell = (heard: Heard<Answer> | null) => {
-    news.push(heard)
+  const tell = (read: () => Heard<Answer> | null) => {
+    news.push(read)
     wake()
   }
   const visit = async (peer: Contact) => {
     running += 1
-    const isHere = after(lateMs, () => {
-      list.late(peer)
-      tell(null)
-    })
+    const isHere = after(lateMs, () =>
+      tell(() => {
+        list.late(peer)
+        return null
+      }),
+    )
     try {
       const { answer, named, network } = await ask(peer, ended)
-      list.answered(peer, network, named)
-      tell({ from: peer.id, answer })
+      tell(() => {
+        list.answered(peer, network, named)
+        return { from: peer.id, answer }
+      })
     } catch {
-      list.failed(peer)
-      tell(null)
+      tell(() => {
+        list.failed(peer)
+        return null
+      })
     } finally {
       running -= 1
       isHere()
@@ -70,8 +77,8 @@ export async function* walk<Answer>(parts: WalkParts<Answer>): AsyncGenerator<He
         if (peer === null) break
         void visit(peer)
       }
-      const heard = news.shift()
-      if (heard !== undefined) yield heard
+      const read = news.shift()
+      if (read !== undefined) yield read()
       else if (running === 0) return
       else await new Promise<void>((resolve) => (wake = resolve))
     }
