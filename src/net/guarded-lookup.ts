@@ -3,7 +3,7 @@ import { lookup as systemLookup, type LookupAddress } from 'node:dns'
 import { isIP, type LookupFunction } from 'node:net'
 import { OpenSeedError } from '../base/errors.ts'
 import { judgeIp, judgeUrl } from '../wire/address-policy.ts'
-import { isOwnIp } from './own-addresses.ts'
+import { isOwnIp, type IsOwn } from './own-addresses.ts'
 
 /** Looks up all addresses of a name. */
 export type Resolve = (
@@ -16,11 +16,11 @@ export type Resolve = (
  * A lookup for `net.connect` that only returns public addresses of other machines: a public name may point into a
  * private network, today or from tomorrow on. Fails with `seller_unreachable`.
  */
-export function guardedLookup(resolve: Resolve = resolveAll): LookupFunction {
+export function guardedLookup(resolve: Resolve = resolveAll, isOwn: IsOwn = isOwnIp): LookupFunction {
   return (hostname, options, done) => {
     resolve(hostname, { all: true, family: familyOf(options.family) }, (error, addresses) => {
       if (error !== null) return done(error, [])
-      const open = addresses.filter(({ address }) => isPublicIp(address))
+      const open = addresses.filter(({ address }) => isPublicIp(address, isOwn))
       const [first] = open
       if (first === undefined) return done(refused(hostname), [])
       if (options.all === true) done(null, open)
@@ -30,15 +30,14 @@ export function guardedLookup(resolve: Resolve = resolveAll): LookupFunction {
 }
 
 /** True for a URL that a stranger may send us to. A name is judged by itself; `guardedLookup` judges what it leads to. */
-export function isPublicUrl(url: string): boolean {
+export function isPublicUrl(url: string, isOwn: IsOwn = isOwnIp): boolean {
   if (judgeUrl(url) !== 'public') return false
   const host = new URL(url).hostname.replace(/^\[|\]$/g, '')
-  return isIP(host) === 0 || isPublicIp(host)
+  return isIP(host) === 0 || isPublicIp(host, isOwn)
 }
 
-// This machine's own public address leads to ports that only it should reach.
-function isPublicIp(ip: string): boolean {
-  return judgeIp(ip) === 'public' && !isOwnIp(ip)
+function isPublicIp(ip: string, isOwn: IsOwn): boolean {
+  return judgeIp(ip) === 'public' && !isOwn(ip)
 }
 
 const resolveAll: Resolve = (hostname, options, done) => systemLookup(hostname, options, done)

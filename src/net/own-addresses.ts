@@ -1,37 +1,40 @@
-/** This machine's own addresses: a stranger who names one would send us to ports that only this machine should reach. */
-import { BlockList, isIPv4, isIPv6 } from 'node:net'
+/** This machine's own addresses. Those that are public lead, like private ones, to ports that only it should reach. */
+import { BlockList, isIPv4 } from 'node:net'
 import { networkInterfaces } from 'node:os'
 
-// A record has a few addresses, and thousands of records come at once; links change seldom.
-const freshMs = 1_000
+/** True for an address of this machine, however it is written. */
+export type IsOwn = (ip: string) => boolean
 
-let own = new BlockList()
-let readAtMs = -Infinity
+// Thousands of records may be judged at once, and links come and go seldom.
+const keptMs = 1_000
+let kept: { isOwn: IsOwn; atMs: number } | null = null
 
-/** True for every way to write an address of one of the machine's links, public ones as well. */
-export function isOwnIp(ip: string): boolean {
+/** Asks the system. */
+export const isOwnIp: IsOwn = (ip) => {
   const nowMs = performance.now()
-  if (nowMs - readAtMs > freshMs) {
-    own = readLinks()
-    readAtMs = nowMs
+  if (kept === null || nowMs - kept.atMs > keptMs) {
+    const links = Object.values(networkInterfaces()).flatMap((link) => link ?? [])
+    kept = { isOwn: ownOf(links.map(({ address }) => address)), atMs: nowMs }
   }
-  if (isIPv4(ip)) return own.check(ip, 'ipv4')
-  return isIPv6(ip) && own.check(ip, 'ipv6')
+  return kept.isOwn(ip)
 }
 
-/** The same of a multiaddr: whether any host that it names by its address is this machine. */
-export function isOwnMultiaddr(addr: string): boolean {
-  const parts = addr.split('/')
-  return parts.some((part, at) => (part === 'ip4' || part === 'ip6') && isOwnIp(parts[at + 1] ?? ''))
+export function ownOf(ips: readonly string[]): IsOwn {
+  const own = new BlockList()
+  for (const ip of ips) own.addAddress(ip, familyOf(ip))
+  return (ip) => own.check(ip, familyOf(ip))
 }
 
-function readLinks(): BlockList {
-  const list = new BlockList()
-  for (const links of Object.values(networkInterfaces())) {
-    for (const { address } of links ?? []) {
-      if (isIPv4(address)) list.addAddress(address, 'ipv4')
-      else if (isIPv6(address)) list.addAddress(address.replace(/%.*$/, ''), 'ipv6')
-    }
-  }
-  return list
+/** True for a multiaddr that names an address of this machine, as a relay or as its end. */
+export function isOwnMultiaddr(addr: string, isOwn: IsOwn = isOwnIp): boolean {
+  return ipsIn(addr).some(isOwn)
+}
+
+/** The IP addresses in a multiaddr, that of a relay among them. */
+function ipsIn(addr: string): string[] {
+  return [...addr.matchAll(/\/ip[46]\/([^/]+)/g)].map(([, ip = '']) => ip)
+}
+
+function familyOf(ip: string): 'ipv4' | 'ipv6' {
+  return isIPv4(ip) ? 'ipv4' : 'ipv6'
 }

@@ -6,6 +6,7 @@ import { noise } from '@libp2p/noise'
 import { ping } from '@libp2p/ping'
 import type { Libp2pOptions } from 'libp2p'
 import { judgeMultiaddr } from '../../wire/address-policy.ts'
+import { isOwnIp, isOwnMultiaddr, type IsOwn } from '../own-addresses.ts'
 import type { WatchTimes } from './connection-watch.ts'
 import type { DialPort } from './fixed-port.ts'
 import { joinGaters, silentLogger, type Services } from './libp2p-node.ts'
@@ -32,11 +33,17 @@ export function hostSettings(
   port: DialPort,
 ): Libp2pOptions<Services> {
   const { listen, announce = [], server, relay, allowPrivate = false, replicas = 20, now } = options
+  const mayBeHere = hereRule(options)
   const maxStreamWindowSize = relay ? relayWindowBytes : windowBytes
   return {
     addresses: { listen: [...listen], announce: [...announce] },
     transports: [
-      (components) => resolvingNames(port.transport(components), { allowPrivate, resolve: options.resolve }),
+      (components) =>
+        resolvingNames(port.transport(components), {
+          allowPrivate,
+          mayLeadTo: (ip, addr) => mayBeHere(addr) || !isOwnIp(ip),
+          resolve: options.resolve,
+        }),
       circuits(),
     ],
     connectionEncrypters: [noise()],
@@ -96,14 +103,31 @@ export function watchTimes({ server }: HostOptions): WatchTimes {
   return { busyMs: 2_000, idleMs: server === true ? 20_000 : 5_000, silenceMs: 2_000 }
 }
 
+type DialRules = Pick<HostOptions, 'bootstrap' | 'server' | 'allowPrivate'>
+
 /** Whom strangers may send this host to. What a name leads to is judged when it is dialled, see names. */
-export function dialPolicy({ bootstrap, allowPrivate = false }: HostOptions): (addr: string) => boolean {
-  const trusted = new Set(bootstrap)
+export function dialPolicy(options: DialRules, isOwn: IsOwn = isOwnIp): (addr: string) => boolean {
+  const { bootstrap, allowPrivate = false } = options
+  const isTrusted = trustIn(bootstrap)
+  const mayBeHere = hereRule(options)
   return (addr) => {
-    // Over a trusted relay as well; whom it passes us on to it knows itself.
-    if (trusted.has(addr.split('/p2p-circuit', 1)[0]!)) return true
-    const verdict = judgeMultiaddr(addr)
+    if (isTrusted(addr)) return true
     // One that leads to any number of addresses, by records that strangers fill.
-    return !addr.includes('/dnsaddr/') && (verdict === 'public' || (verdict === 'private' && allowPrivate))
+    if (addr.includes('/dnsaddr/')) return false
+    const verdict = judgeMultiaddr(addr)
+    if (verdict === 'private') return allowPrivate
+    return verdict === 'public' && (mayBeHere(addr) || !isOwnMultiaddr(addr, isOwn))
   }
+}
+
+// A server, and who means to be one, may run beside others on a machine that is public. Who only asks was steered here.
+function hereRule({ bootstrap, server, allowPrivate = false }: DialRules): (addr: string) => boolean {
+  const isTrusted = trustIn(bootstrap)
+  return (addr) => server !== false || allowPrivate || isTrusted(addr)
+}
+
+/** Over a trusted relay as well; whom it passes us on to it knows itself. */
+function trustIn(bootstrap: readonly string[]): (addr: string) => boolean {
+  const trusted = new Set(bootstrap)
+  return (addr) => trusted.has(addr.split('/p2p-circuit', 1)[0]!)
 }

@@ -78,6 +78,14 @@ test.each(['127.0.0.1', '10.1.2.3', '192.168.0.1', '169.254.169.254', '::1', 'fd
   },
 )
 
+test('where a name may lead beyond that is asked with the whole of the address', async () => {
+  const ips = ['8.8.9.9', '8.8.8.8']
+  const mayLeadTo = (ip: string, addr: string) => ip !== '8.8.9.9' || addr.endsWith('/tcp/2')
+  const rules = { ips, mayLeadTo, reachable: 'none' }
+  expect((await dialled('/dns4/relay.example/tcp/1', rules)).tried).toEqual(['/ip4/8.8.8.8/tcp/1'])
+  expect((await dialled('/dns4/relay.example/tcp/2', rules)).tried).toHaveLength(2)
+})
+
 test.each(['0.0.0.0', '224.0.0.1', '::'])('nobody at all is dialled at %s', async (ip) => {
   const { tried } = await dialled('/dns/relay.example/tcp/1', { ips: [ip], allowPrivate: true })
   expect(tried).toEqual([])

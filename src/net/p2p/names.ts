@@ -10,6 +10,8 @@ export type ResolveName = (name: string, family: 4 | 6) => Promise<string[]>
 
 export interface NameRules {
   allowPrivate: boolean
+  /** Whether the name in this multiaddr may lead to this IP address, which is none that is forbidden to all. */
+  mayLeadTo?: (ip: string, addr: string) => boolean
   resolve?: ResolveName | undefined
 }
 
@@ -30,7 +32,8 @@ export function resolvingNames(transport: Transport, rules: NameRules): Transpor
     const wanted = families[first?.name ?? '']
     if (wanted === undefined || judgeMultiaddr(addr.toString()) !== 'public') return await dial(addr, options)
     const name = first!.value!
-    const ips = await addressesOf(name, wanted, rules)
+    const found = await addressesOf(name, wanted, rules)
+    const ips = found.filter((ip) => rules.mayLeadTo?.(ip, addr.toString()) ?? true).slice(0, mostIps)
     const [only, ...others] = ips.map((ip) => atIp(addr, ip))
     if (only === undefined) throw new Error(`${name} leads to no address that may be dialled`)
     if (others.length === 0) return await dial(only, options)
@@ -63,7 +66,7 @@ async function addressesOf(
     const verdict = judgeIp(ip)
     return verdict === 'public' || (verdict === 'private' && allowPrivate)
   }
-  return [...new Set(ips)].filter(mayDial).slice(0, mostIps)
+  return [...new Set(ips)].filter(mayDial)
 }
 
 // Not the system's lookup: strangers choose the names, and each that is answered slowly would hold one of four threads.
