@@ -66,7 +66,7 @@ test('a record is not replaced by one from before it, even where its sequence wa
   clock.seq = 9
   store.put(recordOf('a'), new Uint8Array([9]))
   clock.seq = 5
-  expect(() => store.put(recordOf('a'), new Uint8Array([5]))).toThrow('newer')
+  expect(() => store.put(recordOf('a'), new Uint8Array([5]))).toThrow('rollback')
   expect(store.get(recordOf('a'))).toEqual(new Uint8Array([9]))
 })
 

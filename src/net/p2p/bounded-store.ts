@@ -9,6 +9,7 @@ import { FairShelf } from './fair-shelf.ts'
 import { sellersPerDirectory } from './model-shards.ts'
 import { ProviderShelf } from './provider-shelf.ts'
 import { RecentMap } from './recent-map.ts'
+import { RecordRefused } from './record-judge.ts'
 
 export type StoreKey = Parameters<BaseDatastore['put']>[0]
 
@@ -135,7 +136,7 @@ export class BoundedStore extends BaseDatastore {
     const place = name.slice(recordPrefix.length)
     const seq = this.#rules.admitRecord(place)
     // Whatever else was forgotten in a flood of keys, what is here is not replaced by what was before it.
-    if ((this.#records.get(name)?.seq ?? 0) > seq) throw new Error('a newer record is stored')
+    if ((this.#records.get(name)?.seq ?? 0) > seq) throw new RecordRefused('rollback')
     const atMs = this.#rules.now()
     if (this.#records.size >= this.#limits.records) this.#sweep(atMs)
     const isKept = this.#records.set(name, {
@@ -144,7 +145,7 @@ export class BoundedStore extends BaseDatastore {
       badness: this.#far(base32.baseDecode(place)),
     })
     // What this node puts for itself is stored by others; here it is only one more.
-    if (!isKept && this.#source.getStore() !== undefined) throw new Error('there is no room as far away')
+    if (!isKept && this.#source.getStore() !== undefined) throw new RecordRefused('no_room')
   }
 
   #record(name: string): Kept | undefined {

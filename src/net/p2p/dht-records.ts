@@ -21,8 +21,11 @@ export interface DhtDocuments {
 export type DhtKind = keyof DhtDocuments
 export type DhtDocument = DhtDocuments[DhtKind]
 
-/** Why a value is refused. `rollback`: a newer one was seen; `too_often`: another one was stored a moment ago. */
-export type DhtRefusal = RecordRefusal | 'foreign_key' | 'too_often'
+/**
+ * Why a value is refused. `rollback`: a newer one was seen; `too_often`: another one was stored a moment ago; `no_room`:
+ * the holder is full of what is nearer to it.
+ */
+export type DhtRefusal = RecordRefusal | 'foreign_key' | 'too_often' | 'no_room'
 
 export type DhtVerdict =
   | { ok: true; kind: DhtKind; peer: PeerId; seq: number; document: DhtDocument }

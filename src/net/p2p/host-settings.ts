@@ -90,6 +90,8 @@ export function hostSettings(
         peerInfoMapper: allowPrivate ? passthroughMapper : removePrivateAddressesMapper,
         validators: {
           openseed: (key, value) => judge.require(key, value),
+          // Stock code brings its own for this one; nothing is stored there, and to send it is garbage like any other.
+          pk: (key, value) => judge.require(key, value),
         },
         // Never used: our own lookup decides. Stock code wants one.
         selectors: { openseed: () => 0 },

@@ -16,6 +16,7 @@ import { openDialPort } from './fixed-port.ts'
 import { dialPolicy, hostSettings, kadProtocol, watchTimes } from './host-settings.ts'
 import { httpProtocol, serveHttp } from './http-protocol.ts'
 import { holdForOthers } from './kad-holder.ts'
+import { limitKad } from './kad-limits.ts'
 import { openKadQueries } from './kad-queries.ts'
 import { openLan } from './lan.ts'
 import type { Services } from './libp2p-node.ts'
@@ -81,6 +82,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
     serves: options.server === true,
   })
   listeners.add(vouch)
+  limitKad(node.services.dht)
   holdForOthers(node.services.dht, node.peerId, store)
   if (options.server === 'when-public') {
     const isServing = () =>

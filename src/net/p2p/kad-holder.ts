@@ -29,8 +29,8 @@ interface Internals {
 }
 
 const directoryBytes = 32
-// What honest peers meet with when they are late, or told twice.
-const forgiven: readonly DhtRefusal[] = ['expired', 'future', 'replayed', 'rollback', 'too_often']
+// What honest peers meet with when they are late, told twice, or far away.
+const forgiven: readonly DhtRefusal[] = ['expired', 'future', 'replayed', 'rollback', 'too_often', 'no_room']
 const garbagePerSec = 2
 const garbageAtOnce = 50
 

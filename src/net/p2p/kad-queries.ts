@@ -9,6 +9,7 @@ import { multiaddr, type Multiaddr } from '@multiformats/multiaddr'
 import { isPeerId } from '../../wire/peer-id.ts'
 import type { Hearing } from './agreement.ts'
 import { distance, placeOf } from './distance.ts'
+import { mostAddrs } from './kad-limits.ts'
 import { sellersPerDirectory } from './model-shards.ts'
 import { networkOf } from './network-of.ts'
 import { Shortlist, type Contact } from './shortlist.ts'
@@ -72,7 +73,8 @@ export interface KadQueries {
 }
 
 const usualWidth = 10
-const mostAddrs = 4
+// Honest peers name as many as hold a record.
+const mostNamed = 40
 // A peer that did not even take a connection in this time is not begun with again.
 const silentMs = 2_000
 // Who is to hold something is waited for longer than who is to answer: nobody waits for it.
@@ -109,7 +111,7 @@ export function openKadQueries(dht: KadDHT, self: Libp2pPeerId): KadQueries {
         routingTable.queueRoutingTableUpdate(peer)
         const [connection] = connectionManager.getConnections(peer)
         const network = connection === undefined ? null : networkOf(connection.remoteAddr.toString())
-        return { answer: read(event), network, closer: event.closer }
+        return { answer: read(event), network, closer: event.closer.slice(0, mostNamed) }
       }
       throw new Error('no answer')
     } catch (error) {
