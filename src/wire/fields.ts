@@ -29,7 +29,7 @@ export function expectText(input: unknown, name: string, most = 4096): string {
 }
 
 // What strangers publish is printed on terminals: no control codes, no half characters, no reversed writing.
-const printable = /^[^\p{Cc}\p{Cs}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+$/u
+const printable = /^[^\p{Cc}\p{Cs}\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]+$/u
 
 /** Parses a printable string of 1 to `most` UTF-16 units. Throws `invalid_message`. */
 export function expectLine(input: unknown, name: string, most: number): string {

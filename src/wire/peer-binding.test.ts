@@ -116,7 +116,7 @@ test('parsing arbitrary JSON gives a binding or invalid_message and nothing else
       }
     }),
   )
-  expect(() => parseBinding({ ...good, signature: `0x${'00'.repeat(1_025)}` })).toThrow('at most 1024 bytes')
+  expect(() => parseBinding({ ...good, signature: `0x${'00'.repeat(897)}` })).toThrow('at most 896 bytes')
 })
 
 test('the wallet that is paid must have signed', async () => {

@@ -49,8 +49,11 @@ export type BindingVerdict = { ok: true; hash: Hex } | { ok: false; reason: Bind
 /** The longest life of a binding in seconds: 90 days. */
 export const mostBindingSec = 90 * 86_400
 
-// What a contract wallet may ask for is open; a registry's memory is not.
-const mostSignatureBytes = 1_024
+/**
+ * The most bytes of a wallet's signature. What a contract may ask for is open; a registry's memory is not, and in the
+ * DHT a binding has no more room than a record.
+ */
+export const mostSignatureBytes = 896
 
 /** The EIP-712 digest by which records name a binding. */
 export function bindingHash(digests: Digests, binding: PeerBinding): Hex {

@@ -99,6 +99,7 @@ test('nothing is signed that a reader would refuse', () => {
     { addrs: ['/unix/run/docker.sock'] },
     { region: 'eu\u001b[2J' },
     { region: '\u202eeu' },
+    { region: '\u061ceu' },
     { region: '\ud800' },
     { region: '' },
     { networks: [] },

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { nodeKeyOf } from '../../wire/node-key.ts'
-import { countersign, type SignedBinding } from '../../wire/peer-binding.ts'
+import { countersign, mostSignatureBytes, type SignedBinding } from '../../wire/peer-binding.ts'
 import { dhtKey, encodeBindingValue, judgeValue } from './dht-records.ts'
 
 const now = 1_800_000_000_000
@@ -25,6 +25,11 @@ test('a binding is held under the node that signed it, and under no other', () =
   expect(judgeValue(place, stolen, now)).toEqual({ ok: false, reason: 'forged' })
   expect(judgeValue(place, encodeBindingValue(binding), now)).toEqual({ ok: false, reason: 'forged' })
   expect(judgeValue(dhtKey('bind', other.peerId), value, now)).toEqual({ ok: false, reason: 'wrong_peer' })
+})
+
+test('whatever a wallet may sign with, its binding is small enough to be held', () => {
+  const longest = { ...binding, signature: `0x${'ff'.repeat(mostSignatureBytes)}` as const }
+  expect(judgeValue(place, encodeBindingValue(countersign(key, longest)), now)).toMatchObject({ ok: true })
 })
 
 test('a binding out of its time is refused', () => {
