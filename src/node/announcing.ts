@@ -155,6 +155,10 @@ export async function openAnnouncing(
         dht = openDhtAnnouncer({
           dht: host.dht,
           announced: async () => (announcer.isReachable() ? announcer.announced() : null),
+          async checkAlone(toldSeq) {
+            const found = await host.dht.getSeller(key.peerId)
+            announcer.checkNewest('The DHT', found?.document.seq ?? null, toldSeq)
+          },
           models: () => models().map(({ id }) => id),
           nextChange: (signal) => announcer.nextChange(signal),
           now,

@@ -1,4 +1,4 @@
-import { afterEach, expect, test, vi } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { nodeKey, recordModel } from '../../test/fixtures/records.ts'
 import { testDigests } from '../../test/fixtures/buyer-market.ts'
 import { OpenSeedError } from '../base/errors.ts'
@@ -218,6 +218,41 @@ test('the second takes over when told so, and the first gives way at its next he
   await vi.waitUntil(() => taken.length === 1)
   expect(taken[0]).toMatchObject({ atStart: false, error: { code: 'identity_in_use' } })
   expect(registry.records).toHaveLength(2)
+})
+
+describe('of two homes that only the DHT knows', () => {
+  test('the second does not announce', async () => {
+    const { announcer: second, taken } = await announcer()
+    await second.announced()
+    expect(() => second.checkNewest('The DHT', Date.now() - 60_000, null)).toThrow(
+      'The DHT hears from another',
+    )
+    expect(taken).toMatchObject([{ atStart: true, error: { code: 'identity_in_use' } }])
+    expect(await second.announced()).toBeNull()
+  })
+
+  test('the second takes over when told so, with a record that is newer whatever the clock of the first', async () => {
+    const { announcer: second } = await announcer({ takeOver: true })
+    const before = (await second.announced())!.record.seq
+    second.checkNewest('The DHT', before + 60_000, null)
+    const told = (await second.announced())!.record.seq
+    expect(told).toBeGreaterThan(before + 60_000)
+    // What the first told before it noticed.
+    second.checkNewest('The DHT', told - 1, told)
+    expect(await second.announced()).not.toBeNull()
+    expect(() => second.checkNewest('The DHT', told + 1, told)).toThrow('another')
+  })
+
+  test('nobody gives way to its own record, to none, or to one that was not renewed', async () => {
+    const nowMs = Date.now()
+    const { announcer: seller, taken } = await announcer({ loadSeq: async () => nowMs - 60_000 })
+    const own = (await seller.announced())!.record.seq
+    for (const seq of [null, own, nowMs - 60_000, nowMs - 90_000]) seller.checkNewest('The DHT', seq, null)
+    const { announcer: restored } = await announcer()
+    restored.checkNewest('The DHT', nowMs - 8 * 60_000, null)
+    expect(taken).toEqual([])
+    expect(await restored.announced()).not.toBeNull()
+  })
 })
 
 test('a home restored from a backup announces once the record of the lost one is stale', async () => {

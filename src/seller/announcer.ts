@@ -64,6 +64,11 @@ export interface Announcer {
   nextChange(signal: AbortSignal): Promise<void>
   /** Whether buyers could reach the seller by its record. */
   isReachable(): boolean
+  /**
+   * Judges the newest record of this key that somebody outside knows, null for none, beside the one that this run told
+   * there last. Throws `identity_in_use`, and announces nothing more, when another home has announced there since.
+   */
+  checkNewest(where: string, seq: number | null, toldSeq: number | null): void
   /** What whoever asks this seller is told; null when another home announces with its key. */
   announced(): Promise<Announced | null>
   /** Stops within two seconds, and says goodbye unless told not to. */
@@ -71,6 +76,8 @@ export interface Announcer {
 }
 
 const refreshMs = 5 * 60_000
+// Whoever still announces has signed a record since.
+const renewedMs = refreshMs * 1.4
 const firstRetryMs = 1000
 const longestRetryMs = 60_000
 const leaveWithinMs = 2000
@@ -149,8 +156,12 @@ export async function openAnnouncer(parts: AnnouncerParts): Promise<Announcer> {
       lastSeq = Math.max(lastSeq ?? 0, latest.seq)
       return
     }
+    giveWay(target.url)
+  }
+
+  function giveWay(where: string): never {
     const error = new OpenSeedError('identity_in_use', {
-      message: `${target.url} hears from another seller with this node's key (${parts.key.peerId}).`,
+      message: `${where} hears from another seller with this node's key (${parts.key.peerId}).`,
       hint: 'Stop that one, or take over: openseed sell --take-over',
     })
     stop.abort(error)
@@ -206,6 +217,14 @@ export async function openAnnouncer(parts: AnnouncerParts): Promise<Announcer> {
       if (!stop.signal.aborted) loops.set(target, announce(target))
     },
     isReachable,
+    checkNewest(where, seq, toldSeq) {
+      if (seq === null || isOurs(seq) || now() - seq > renewedMs || stop.signal.aborted) return
+      // After our first record there, whoever sees ours stops.
+      const isBehind = toldSeq === null ? parts.takeOver : seq < toldSeq
+      if (!isBehind) giveWay(where)
+      lastSeq = Math.max(lastSeq ?? 0, seq)
+      if (current !== null && current.record.seq <= seq) current.freshUntilMs = 0
+    },
     nextChange: (signal) => pause(refreshMs, AbortSignal.any([wake.signal, signal])),
     async announced() {
       if (stop.signal.aborted) return null

@@ -47,6 +47,7 @@ function start(over: Partial<DhtAnnouncerParts> = {}) {
     dht: told.dht,
     announced: async () => now.record && { record: now.record, binding: seller.binding },
     models: () => now.models,
+    checkAlone: async () => {},
     nextChange: async () => change.promise,
     now: () => now.atMs,
     log: silentLog,
@@ -84,6 +85,25 @@ test('a change tells what is new at once and repeats nothing', async () => {
   expect(told.withdrawn).toEqual(['b'])
 })
 
+test('before a record is told it is asked whether another home has told one, beside the last one told', async () => {
+  const asked: (number | null)[] = []
+  let isAlone = true
+  const { told, now, seller, changed, whole } = start({
+    async checkAlone(toldSeq) {
+      asked.push(toldSeq)
+      if (!isAlone) throw new Error('another home')
+    },
+  })
+  await whole()
+  const first = now.record!.seq
+  isAlone = false
+  now.record = seller.record()
+  changed()
+  await vi.waitUntil(() => asked.length === 2)
+  expect(asked).toEqual([null, first])
+  expect(told.records).toEqual([first])
+})
+
 test('after ten minutes all of it is told again', async () => {
   const { told, now, changed, whole } = start()
   await whole()
@@ -114,6 +134,7 @@ test.each([
       return { record, binding: seller.binding }
     },
     models: () => [],
+    checkAlone: async () => {},
     nextChange: async () => change.promise,
     now: () => clock.atMs,
     log: silentLog,

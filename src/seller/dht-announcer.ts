@@ -13,6 +13,8 @@ export interface DhtAnnouncerParts {
   dht: Pick<Dht, 'putRecord' | 'putBinding' | 'provide' | 'withdraw'>
   /** What is to be announced; null when that is nothing. */
   announced: () => Promise<Pick<Announced, 'record' | 'binding'> | null>
+  /** Throws when another home has told its record since the one of ours that was told last; null when none was yet. */
+  checkAlone: (toldSeq: number | null) => Promise<void>
   /** Ids of the models that are offered. */
   models: () => readonly string[]
   /** Resolves when `announced` or `models` would give something new, or when the signal aborts. */
@@ -71,9 +73,14 @@ export function openDhtAnnouncer(parts: DhtAnnouncerParts): DhtAnnouncer {
     wanted = items.length
     await forgetOthers(items)
     let failure: string | null = null
-    const due = items.filter(isDue).values()
+    const due = items.filter(isDue)
+    if (due.some(({ name }) => name === recordName)) {
+      const last = told.get(recordName)
+      await parts.checkAlone(last === undefined ? null : Number(last.version))
+    }
+    const queue = due.values()
     const work = async () => {
-      for (const item of due) {
+      for (const item of queue) {
         if (signal.aborted) return
         const problem = await item.tell()
         if (problem === null) markTold(item)

@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { copyFile, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
@@ -126,6 +126,29 @@ test('a seller that no registry lists is found by who relies on none', async () 
   await using buyer = await openPeerBuyer(chain, [silent.url, other.url], { p2p })
   await vi.waitUntil(async () => (await buyer.chat()).status === 200, patient)
   expect(buyer.market.terms(seller.address)).not.toBeNull()
+})
+
+test('where no registry knows it, a second home with the same node key refuses to run, and takes over when told so', async () => {
+  await using server = await startRelay(chain)
+  const bootstrap = server.node.dhtAddrs()
+  await using first = await openPeerSeller(chain, engine.url, [], { listen: listening, bootstrap })
+  await vi.waitUntil(() => isToldInDht(first), patient)
+  await using folder = await tempFolder()
+  await copyFile(join(first.folder, 'node.key'), join(folder.path, 'node.key'))
+  const open = (takeOver: boolean) =>
+    openPeerSeller(chain, engine.url, [], {
+      listen: listening,
+      bootstrap,
+      seller: { folder: folder.path },
+      announce: { takeOver },
+    })
+  const second = await open(false)
+  await expect(second.failed).resolves.toMatchObject({ code: 'identity_in_use' })
+  await second.close(0)
+  const taker = await open(true)
+  // Its record is taken half a minute after the one before; what is told at all is told after it was asked.
+  await vi.waitUntil(() => (taker.net().dht?.told ?? 0) > 0, patient)
+  await taker.close(0)
 })
 
 test('a seller that has only a URL and takes no connections of peers is listed in the DHT', async () => {
