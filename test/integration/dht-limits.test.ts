@@ -73,6 +73,15 @@ test('who is refused for want of room is no flooder, and keeps its connection', 
   expect(liar.node.getConnections()).toHaveLength(1)
 })
 
+test('addresses that nobody can read keep no host from coming up, nor from those beside them', async () => {
+  await using holder = (await openNode([])).host
+  const { peerId } = freshKey()
+  const unreadable = ['/ip4/8.8.8.8/bogus/1', '/ip4/8.8.8.8/tcp/99999', '/ip4/8.8.8.8/tcp', '', 'x']
+  const named = [...unreadable.map((addr) => `${addr}/p2p/${peerId}`), '/ip4/127.0.0.1/tcp/1/p2p/nobody']
+  await using buyer = (await openNode([...named, ...holder.addrs()], client)).host
+  await knows({ host: buyer }, 1)
+})
+
 test('who has thirty addresses is named with a few, so that answers stay short', async () => {
   await using holder = (await openNode([])).host
   const far = Array.from({ length: 30 }, (_, at) => `/dns4/${'x'.repeat(50)}${at}.example.com/tcp/1`)

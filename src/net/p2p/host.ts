@@ -1,6 +1,7 @@
 /** One libp2p node: its identity, its connections, and the DHT on top. Loaded by open-host when one is wanted. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { privateKeyFromRaw } from '@libp2p/crypto/keys'
+import { peerIdFromString } from '@libp2p/peer-id'
 import { multiaddr, type Multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import { systemClock } from '../../base/clock.ts'
@@ -30,7 +31,8 @@ import { vouchFor } from './told-addrs.ts'
 
 const meetMs = 700
 
-export async function startHost(options: HostOptions): Promise<Host> {
+export async function startHost(given: HostOptions): Promise<Host> {
+  const options = { ...given, bootstrap: given.bootstrap.filter(isReadable) }
   const { key, bootstrap, stays = true, allowPrivate = false, now = systemClock, limits } = options
   const judge = openRecordJudge(now)
   const store = new BoundedStore({
@@ -39,7 +41,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
     ...(limits && { limits }),
     admitRecord: (name) => judge.settle(name),
   })
-  const dialed = bootstrap.map(asMultiaddr)
+  const dialed = bootstrap.map((addr) => multiaddr(addr))
   // With its public half: libp2p would compute it, in plain JavaScript and for as long as two connections take.
   const privateKey = privateKeyFromRaw(Buffer.concat([key.seed, publicKeyOf(key.peerId) ?? Buffer.of()]))
   const guard = openPeerGuard(peerLimits)
@@ -148,11 +150,16 @@ export async function startHost(options: HostOptions): Promise<Host> {
   }
 }
 
-function asMultiaddr(text: string): Multiaddr {
+// Most of them come out of records of strangers, and one that throws later would throw where nobody listens.
+function isReadable(text: string): boolean {
   try {
-    return multiaddr(text)
-  } catch (error) {
-    throw new OpenSeedError('config_invalid', { message: `${text} is no multiaddr.`, cause: error })
+    const peers = multiaddr(text)
+      .getComponents()
+      .filter(({ name }) => name === 'p2p')
+    for (const { value = '' } of peers) peerIdFromString(value)
+    return true
+  } catch {
+    return false
   }
 }
 

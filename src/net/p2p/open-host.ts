@@ -18,7 +18,7 @@ export interface HostOptions {
   listen: readonly string[]
   /** Multiaddrs to be told to others instead of those listened on. */
   announce?: readonly string[]
-  /** Multiaddrs of DHT servers, each with its /p2p/ part. Tried again until one answers. */
+  /** Multiaddrs of DHT servers, each with its /p2p/ part. Tried again until one answers; left out where unreadable. */
   bootstrap: readonly string[]
   /**
    * True to store records and answer others; for nodes that are reachable and stay. `when-public`: for as long as
