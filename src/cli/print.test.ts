@@ -49,6 +49,24 @@ test('an address is never cut, whatever the width', () => {
   expect(printTo({ columns: 30 }).print.table(whole, [['a long name of a key', address]])).toContain(address)
 })
 
+test('of two wide columns both are cut, and a claim that is cut stays a claim', () => {
+  const { print } = printTo({ columns: 32, color: false })
+  const row = ['m'.repeat(200), { text: `${'g'.repeat(60)}?`, dim: true }]
+  const [, line] = print.table([{ title: 'MODEL' }, { title: 'GPU' }], [row]).split('\n')
+  expect(line).toBe(`${'m'.repeat(14)}…  ${'g'.repeat(13)}…?`)
+})
+
+test('signs that take two places or none are counted so, and none is cut in half', () => {
+  const { print } = printTo({ columns: 20, color: false })
+  const cell = (text: string) => print.table([{ title: 'A' }, { title: 'B' }], [[text, '|']]).split('\n')[1]
+  expect(cell('日本')).toBe('日本  |')
+  expect(cell('🦙')).toBe('🦙  |')
+  expect(cell('e\u0301')).toBe('e\u0301  |')
+  expect(cell('ｱｲ')).toBe('ｱｲ  |')
+  expect(cell('日本'.repeat(20))).toBe(`${'日本'.repeat(4)}…  |`)
+  expect(cell(`ab${'🦙'.repeat(20)}`)).toBe(`ab${'🦙'.repeat(7)}…  |`)
+})
+
 test('colour appears on a terminal only, and not when it is unwanted', () => {
   expect(printTo({ columns: 80 }).print.strong('x')).not.toBe('x')
   expect(printTo({ columns: 80, color: false }).print.strong('x')).toBe('x')

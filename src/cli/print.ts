@@ -98,22 +98,21 @@ function layOut(
   dim: (text: string) => string,
 ): string[] {
   const table: (readonly TableCell[])[] = [columns.map(({ title }) => title), ...rows]
-  const widths = columns.map((_, index) => Math.max(...table.map((row) => textOf(row[index]).length)))
+  const widths = columns.map((_, index) => Math.max(...table.map((row) => widthOf(textOf(row[index])))))
   const gaps = 2 * (columns.length - 1)
-  let excess = widths.reduce((sum, width) => sum + width, gaps) - room
-  while (excess > 0) {
+  const total = widths.reduce((sum, width) => sum + width, gaps)
+  // One by one, so that of two wide columns neither pays for the other.
+  for (let excess = total - room; excess > 0; excess -= 1) {
     const widest = widestOf(columns, widths)
-    const cut = widest < 0 ? 0 : Math.min(excess, widths[widest]! - leastWidth)
-    if (cut <= 0) break
-    widths[widest]! -= cut
-    excess -= cut
+    if (widest < 0 || widths[widest]! <= leastWidth) break
+    widths[widest]! -= 1
   }
   return table.map((row) =>
     columns
       .map(({ align }, index) => {
         const cell = row[index]
-        const text = shorten(textOf(cell), widths[index]!)
-        const pad = ' '.repeat(widths[index]! - text.length)
+        const text = shorten(cell, widths[index]!)
+        const pad = ' '.repeat(Math.max(0, widths[index]! - widthOf(text)))
         const shown = typeof cell === 'object' && cell.dim ? dim(text) : text
         return align === 'right' ? pad + shown : shown + pad
       })
@@ -134,8 +133,34 @@ function widestOf(columns: readonly Column[], widths: readonly number[]): number
   return widest < 0 ? -1 : candidates.indexOf(widest)
 }
 
-function shorten(cell: string, width: number): string {
-  return cell.length <= width ? cell : `${cell.slice(0, width - 1)}…`
+function shorten(cell: TableCell | undefined, width: number): string {
+  const text = textOf(cell)
+  if (widthOf(text) <= width) return text
+  // What is only claimed must not look certain for being cut.
+  const end = typeof cell === 'object' && cell.dim && text.endsWith('?') ? '…?' : '…'
+  let kept = ''
+  let room = width - end.length
+  for (const sign of text) {
+    room -= widthOf(sign)
+    if (room < 0) break
+    kept += sign
+  }
+  return kept + end
+}
+
+const wide =
+  /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\u3001-\u303f\uff01-\uff60\uffe0-\uffe6\p{Emoji_Presentation}]/u
+const narrow = /^[\uff61-\uff9f]$/
+const unseen = /^[\p{Mn}\p{Me}\p{Cf}]$/u
+
+/** Columns of a terminal, of which some signs take two and some none. */
+function widthOf(text: string): number {
+  if (/^[ -~]*$/.test(text)) return text.length
+  let width = 0
+  for (const sign of text) {
+    if (!unseen.test(sign)) width += wide.test(sign) && !narrow.test(sign) ? 2 : 1
+  }
+  return width
 }
 
 function endLine(text: string): string {

@@ -25,7 +25,8 @@ export function searchTable(
     const field = chosen[at]!
     return {
       title: field.title,
-      ...(isRightAligned(field) && { align: 'right' as const }),
+      // The first digits of a price are another price.
+      ...(isRightAligned(field) && { align: 'right' as const, whole: true as const }),
       ...(field.name === 'seller' && { whole: true as const }),
     }
   })

@@ -76,6 +76,13 @@ test('in a narrow window columns without values go first, then the least needed,
   expect(names(10)).not.toContain('out')
 })
 
+test('one seller with an endless name takes no column from the others', () => {
+  const chosen = parseFields(modelColumns)
+  const hidden = (id: string) =>
+    fitColumns(chosen, [chosen.map((field) => cellOf(field, searchRow({ model: { id } })))], 190).hidden
+  expect(hidden('m'.repeat(256))).toEqual(hidden('m'.repeat(32)))
+})
+
 test('rows are in the order of the keys, the unknown last in both directions', () => {
   fc.assert(
     fc.property(

@@ -43,15 +43,19 @@ export function isRightAligned({ kind }: Field): boolean {
 const expendable = ['cached', 'uptime', 'cpu', 'ram', 'hardware', 'quant', 'success', 'age', 'region', 'load']
 const gap = 2
 
+// A longer text is cut before a column goes for it: one seller's endless name would take them from all.
+const usualText = 32
+
 /** The columns that fit: first those without any value go, then those fewest choose by. */
 export function fitColumns(
   chosen: readonly Field[],
   rows: readonly (readonly Cell[])[],
   room: number,
 ): { shown: number[]; hidden: Field[] } {
-  const widths = chosen.map(({ title }, at) =>
-    Math.max(title.length, ...rows.map((row) => row[at]?.text.length ?? 0)),
-  )
+  const widths = chosen.map((field, at) => {
+    const width = Math.max(field.title.length, ...rows.map((row) => row[at]?.text.length ?? 0))
+    return isRightAligned(field) ? width : Math.min(width, usualText)
+  })
   const isEmpty = (at: number) => rows.length > 0 && rows.every((row) => row[at]?.text === '-')
   const empty = chosen.flatMap((field, at) => (isEmpty(at) ? [field.name] : []))
   const shown = new Set(chosen.keys())

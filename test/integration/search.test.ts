@@ -104,6 +104,13 @@ test('on paper claims carry a question mark and every column is there', async ()
   expect(stderr).toContain('? is only what the seller says of itself.')
 })
 
+test('in a narrow window words are cut and numbers are not', async () => {
+  const { stdout } = await runOpenseed(home, ['search', 'llama', ...registryFlags(), '--no-color'], {
+    columns: 44,
+  })
+  expect(stdout).toMatch(/^12D3KooW\w{8} +llama-3… +128Ki +\$0.10 +\$0.30 +42\? +direct\?$/m)
+})
+
 test('nothing found is explained, and the command that is offered finds something', async () => {
   const { stdout, code } = await search('llama', 'out<$0.10', '--region', 'us')
   expect(code).toBe(0)
