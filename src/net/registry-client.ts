@@ -63,8 +63,8 @@ export interface RegistryClient extends AsyncDisposable {
   /** One page of sellers, each record judged; null when nothing changed since `etag`. */
   sellers(query?: SellersQuery): Promise<SellersPage | null>
   /** Null when the registry knows no such seller, or says something else about another one. */
-  seller(peer: PeerId): Promise<SellerListing | null>
-  models(cursor?: string): Promise<ModelsPage>
+  seller(peer: PeerId, signal?: AbortSignal): Promise<SellerListing | null>
+  models(cursor?: string, signal?: AbortSignal): Promise<ModelsPage>
   stats(): Promise<RegistryStats>
   /** The registry's own signed record: its addresses in the DHT and as a relay. */
   index(signal?: AbortSignal): Promise<IndexRecord>
@@ -138,9 +138,9 @@ export function openRegistryClient(input: string, options: RegistryClientOptions
     return read(() => parseSellersPage(reply.json, reply.etag, now()))
   }
 
-  async function seller(peer: PeerId): Promise<SellerListing | null> {
+  async function seller(peer: PeerId, signal?: AbortSignal): Promise<SellerListing | null> {
     const reply = await ask(
-      { method: 'GET', path: `/v1/sellers/${encodeURIComponent(peer)}` },
+      { method: 'GET', path: `/v1/sellers/${encodeURIComponent(peer)}`, signal },
       { also: [404] },
     )
     const listing = reply.status === 404 ? null : parseListing(reply.json, { nowMs: now() })
@@ -167,9 +167,9 @@ export function openRegistryClient(input: string, options: RegistryClientOptions
     },
     sellers,
     seller,
-    async models(cursor) {
+    async models(cursor, signal) {
       const path = cursor === undefined ? '/v1/models' : `/v1/models?cursor=${encodeURIComponent(cursor)}`
-      const { json } = await ask({ method: 'GET', path })
+      const { json } = await ask({ method: 'GET', path, signal })
       return read(() => parseModelsPage(json))
     },
     async stats() {
@@ -231,7 +231,7 @@ function readAnswer<T>(url: string, parse: () => T): T {
     return parse()
   } catch (error) {
     if (!hasCode(error, 'invalid_message')) throw error
-    throw registryFailed(url, `answered outside the protocol: ${error.message}`, error)
+    throw registryFailed(url, `answered outside the protocol: ${error.message.replace(/\.$/, '')}`, error)
   }
 }
 

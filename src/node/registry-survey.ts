@@ -52,10 +52,12 @@ export interface SurveySettings {
 
 const pageSize = 200
 const mostPages = 5
+// A beginning of an id may be anybody's.
+const mostPagesToName = 100
+/** No page is asked for after that: each call has its deadline, and a slow registry could take it many times. */
+const patienceMs = 3_000
 const mostNames = 8
 const mostCatalogued = 64
-// Each page has a deadline of its own; one that is always just in time must not hold up the others.
-const readOnMs = 3_000
 
 /** Opens connections as they are needed. Throws `registry_unreachable` when no registry is configured or found. */
 export async function openSurvey(settings: SurveySettings): Promise<Survey> {
@@ -63,13 +65,12 @@ export async function openSurvey(settings: SurveySettings): Promise<Survey> {
   const urls = await registryUrls(settings.registries, settings.allowPrivate)
   const clients = urls.map((url) => openRegistryClient(url))
 
-  async function askAll(
-    ask: (client: RegistryClient, late: AbortSignal) => Promise<Gathered>,
-  ): Promise<Surveyed> {
+  async function askAll(ask: (client: RegistryClient, turn: Turn) => Promise<Gathered>): Promise<Surveyed> {
+    const turn = { signal, lateMs: performance.now() + patienceMs }
     const answers = await Promise.all(
       clients.map(async (client) => {
         try {
-          return { url: client.url, error: null, ...(await ask(client, AbortSignal.timeout(readOnMs))) }
+          return { url: client.url, error: null, ...(await ask(client, turn)) }
         } catch (error) {
           signal.throwIfAborted()
           if (!(error instanceof OpenSeedError)) throw error
@@ -92,13 +93,20 @@ export async function openSurvey(settings: SurveySettings): Promise<Survey> {
   return {
     clients,
     matching: (filters, enough) =>
-      askAll((client, late) => gather(client, filters, enough, { ...settings, late })),
-    all: () => askAll((client, late) => readPages(client, { stale: true }, { signal, late })),
-    named: (seller) => askAll((client, late) => lookFor(client, seller, { signal, late })),
+      askAll((client, turn) => gather(client, filters, enough, { ...settings, turn })),
+    all: () => askAll((client, turn) => readPages(client, { stale: true }, turn)),
+    named: (seller) => askAll((client, turn) => lookFor(client, seller, turn)),
     async [Symbol.asyncDispose]() {
       await Promise.all(clients.map((client) => client.close()))
     },
   }
+}
+
+/** One question to one registry, which may take several calls. */
+interface Turn {
+  signal: AbortSignal
+  /** Of the monotonic clock. */
+  lateMs: number
 }
 
 interface Gathered {
@@ -112,20 +120,21 @@ async function gather(
   client: RegistryClient,
   filters: readonly Filter[],
   enough: Enough,
-  { signal, late, allowPrivate }: SurveySettings & Reading,
+  { turn, allowPrivate }: Pick<SurveySettings, 'allowPrivate'> & { turn: Turn },
 ): Promise<Gathered> {
-  const reading = { signal, late }
   const asked = pushDown(filters)
-  const names = modelsAskedFor(filters, []) && modelsAskedFor(filters, await readModels(client, late))
-  if (names === null || names.length > mostNames) return readPages(client, asked, reading)
+  if (modelsAskedFor(filters, []) === null) return readPages(client, asked, turn)
+  const models = await readModels(client, turn)
+  const names = modelsAskedFor(filters, models.names) ?? []
+  if (names.length > mostNames) return readPages(client, asked, turn)
   const isEnough = (listings: readonly SellerListing[]) =>
     enough.cheapestFirst &&
     listings.length >= enough.rows &&
     countPassing(listings, filters, allowPrivate) >= enough.rows
   const firstPage = enough.cheapestFirst ? Math.min(enough.rows, pageSize) : pageSize
   const lists = await Promise.all([
-    ...names.map((model) => readPages(client, { ...asked, model }, reading, { firstPage, isEnough })),
-    readCatalogued(client, { stale: asked.stale === true }, reading),
+    ...names.map((model) => readPages(client, { ...asked, model }, turn, { firstPage, isEnough })),
+    readCatalogued(client, { stale: asked.stale === true }, turn),
   ])
   return {
     // A seller of two of these models stands in two lists.
@@ -133,7 +142,7 @@ async function gather(
       ...new Map(lists.flatMap(({ listings }) => listings).map((one) => [one.record.peer, one])).values(),
     ],
     refused: lists.reduce((sum, { refused }) => sum + refused, 0),
-    isPart: lists.some(({ isPart }) => isPart),
+    isPart: models.isPart || lists.some(({ isPart }) => isPart),
   }
 }
 
@@ -141,12 +150,12 @@ async function gather(
 async function readCatalogued(
   client: RegistryClient,
   query: { stale: boolean },
-  reading: Reading,
+  turn: Turn,
 ): Promise<Gathered> {
   try {
     // One page is more than are looked into.
     const readOn = { firstPage: mostCatalogued, isEnough: () => true }
-    return await readPages(client, { ...query, catalog: true }, reading, readOn)
+    return await readPages(client, { ...query, catalog: true }, turn, readOn)
   } catch (error) {
     // What else is asked of the registry tells whether it is there; an older one does not know this question.
     if (hasCode(error, 'registry_failed')) return { listings: [], refused: 0, isPart: false }
@@ -154,51 +163,50 @@ async function readCatalogued(
   }
 }
 
-async function readModels(client: RegistryClient, late: AbortSignal): Promise<string[]> {
+async function readModels(client: RegistryClient, turn: Turn): Promise<{ names: string[]; isPart: boolean }> {
   const names: string[] = []
-  let cursor: string | undefined
+  let cursor: string | null = null
   for (let page = 0; page < mostPages; page += 1) {
-    const { models, next } = await client.models(cursor)
-    names.push(...models.map(({ id }) => id))
-    if (next === null || late.aborted) break
-    cursor = next
+    const answer = await client.models(cursor ?? undefined, turn.signal)
+    names.push(...answer.models.map(({ id }) => id))
+    cursor = answer.next
+    if (cursor === null || isLate(turn)) break
   }
-  return names
+  return { names, isPart: cursor !== null }
 }
 
-/** After `late` what was read so far is the answer. */
-interface Reading {
-  signal: AbortSignal
-  late: AbortSignal
+function isLate({ lateMs }: Turn): boolean {
+  return performance.now() > lateMs
 }
 
 interface ReadOn {
   /** Every signature is checked, so that no more is read than is needed. */
   firstPage: number
   isEnough: (listings: readonly SellerListing[]) => boolean
+  pages?: number
 }
 
 async function readPages(
   client: RegistryClient,
   query: PushedDown & { model?: string; catalog?: boolean },
-  { signal, late }: Reading,
-  { firstPage, isEnough }: ReadOn = { firstPage: pageSize, isEnough: () => false },
+  turn: Turn,
+  { firstPage, isEnough, pages = mostPages }: ReadOn = { firstPage: pageSize, isEnough: () => false },
 ): Promise<Gathered> {
   const listings: SellerListing[] = []
   let refused = 0
   let cursor: string | null = null
-  for (let page = 0; page < mostPages; page += 1) {
+  for (let page = 0; page < pages; page += 1) {
     const answer = await client.sellers({
       ...query,
       limit: page === 0 ? firstPage : pageSize,
-      signal,
+      signal: turn.signal,
       ...(cursor !== null && { cursor }),
     })
     if (answer === null) break
     listings.push(...answer.listings)
     refused += answer.refused
     cursor = answer.next
-    if (cursor === null || isEnough(listings) || late.aborted) break
+    if (cursor === null || isEnough(listings) || isLate(turn)) break
   }
   return { listings, refused, isPart: cursor !== null }
 }
@@ -215,12 +223,13 @@ function countPassing(
     .filter((row) => passesAll(filters, row)).length
 }
 
-async function lookFor(client: RegistryClient, seller: string, reading: Reading): Promise<Gathered> {
+async function lookFor(client: RegistryClient, seller: string, turn: Turn): Promise<Gathered> {
   if (peerIdBytes(seller) === null) {
-    const all = await readPages(client, { stale: true }, reading)
+    const readOn = { firstPage: pageSize, isEnough: () => false, pages: mostPagesToName }
+    const all = await readPages(client, { stale: true }, turn, readOn)
     return { ...all, listings: all.listings.filter(({ record }) => isNamed(record.peer, seller)) }
   }
-  const listing = await client.seller(seller)
+  const listing = await client.seller(seller, turn.signal)
   return { listings: listing === null ? [] : [listing], refused: 0, isPart: false }
 }
 

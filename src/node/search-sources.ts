@@ -116,7 +116,7 @@ export function openSources(settings: SearchSettings & { now: Clock }): Sources 
     } catch (error) {
       signal.throwIfAborted()
       // Who has registries wants to hear of them first.
-      throw failure !== null && hasCode(error, 'dht_unreachable') ? failure : error
+      throw failure !== null && hasCode(error, 'dht_unreachable') ? withHint(failure) : error
     }
   }
 
@@ -146,4 +146,15 @@ export function openSources(settings: SearchSettings & { now: Clock }): Sources 
       await (await survey?.catch(() => null))?.[Symbol.asyncDispose]()
     },
   }
+}
+
+function withHint(failure: OpenSeedError): OpenSeedError {
+  const { code, message, details, hint } = failure
+  return new OpenSeedError(code, {
+    message,
+    details,
+    hint:
+      hint ?? 'Try again, name another one with --registry URL, or ask the DHT with --bootstrap MULTIADDR',
+    cause: failure,
+  })
 }

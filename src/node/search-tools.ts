@@ -78,7 +78,7 @@ export function openSearchTools(settings: SearchSettings): SearchTools {
       // Here and in no list: to open the database takes a tenth of what a whole search may.
       const own = await readOwnRequests(settings.folders.buyer)
       const { listings, failures } = await fill(gathered, [], { own })
-      const listing = onlyOne(listings, seller)
+      const listing = onlyOne(listings, seller, gathered)
       // Loaded when it is needed: elliptic curves and the chain are most of what a search would have to load.
       const { judgeBinding } = await import('./judge-binding.ts')
       return {
@@ -113,7 +113,11 @@ function withState(filters: readonly Filter[], { source }: Gathered): Filter[] {
   return source === 'dht' || asksOfState(filters) ? [...filters] : [...filters, ...parseQuery('state=live')]
 }
 
-function onlyOne(listings: readonly Listing[], seller: string): Listing {
+function onlyOne(
+  listings: readonly Listing[],
+  seller: string,
+  { isPart }: Pick<Gathered, 'isPart'>,
+): Listing {
   const [listing, another] = listings
   if (listing && !another) return listing
   if (listing) {
@@ -123,7 +127,11 @@ function onlyOne(listings: readonly Listing[], seller: string): Listing {
     })
   }
   throw new OpenSeedError('seller_not_found', {
-    message: `No seller is called ${seller}.`,
-    hint: 'openseed search --nodes lists those there are.',
+    message: isPart
+      ? `Of the sellers that could be read none is called ${seller}, and there are more.`
+      : `No seller is called ${seller}.`,
+    hint: isPart
+      ? 'Give the whole id, which --json shows.'
+      : 'openseed search --nodes lists those there are.',
   })
 }

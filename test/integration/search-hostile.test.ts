@@ -9,7 +9,13 @@ import type { RegistryNode } from '../../src/node/registry-node.ts'
 import { encodeBinding } from '../../src/wire/peer-binding.ts'
 import { encodeRecord } from '../../src/wire/record.ts'
 import { recordModel } from '../fixtures/records.ts'
-import { announce, runOpenseed, signedSeller, startTestRegistry } from '../fixtures/search-market.ts'
+import {
+  announce,
+  runOpenseed,
+  signedSeller,
+  startHealthy,
+  startTestRegistry,
+} from '../fixtures/search-market.ts'
 
 const escape = '\u001b[2J\u001b]0;owned\u0007'
 
@@ -42,6 +48,9 @@ async function beside(answer: RequestListener, ...words: string[]) {
   }
 }
 
+const pageOf = (sellers: unknown[], next: string | null) =>
+  JSON.stringify({ sellers, gone: [], next, more: false, version: 'a-1', reset: false })
+
 /** A registry that lists what it likes. */
 const listing =
   (...sellers: unknown[]): RequestListener =>
@@ -50,10 +59,9 @@ const listing =
       { id: `llama-3`, sellers: 1, live: 1 },
       { id: `llama${escape}`, sellers: 1, live: 1 },
     ]
-    const page = { sellers, gone: [], next: null, more: false, version: 'a-1', reset: false }
     const path = request.url ?? ''
-    const one = path.startsWith('/v1/sellers/') ? sellers[0] : page
-    response.end(JSON.stringify(path.startsWith('/v1/models') ? { models, next: null } : one))
+    if (path.startsWith('/v1/models')) response.end(JSON.stringify({ models, next: null }))
+    else response.end(path.startsWith('/v1/sellers/') ? JSON.stringify(sellers[0]) : pageOf(sellers, null))
   }
 
 const told = (n: number, changes: object = {}, measured: object = {}) => {
@@ -86,21 +94,45 @@ test('a registry that never answers holds up nobody for long', async () => {
   expect(tookMs).toBeLessThan(10_000)
 })
 
-test('a registry that is slow page after page holds up nobody for long, and what it told counts', async () => {
-  const slow = listing(told(54))
-  let pages = 0
-  const { stdout } = await beside((request, response) => {
-    if (request.url?.includes('model=llama')) pages += 1
-    const page = { sellers: [told(54)], gone: [], next: 'on', more: true, version: 'a-1', reset: false }
-    setTimeout(() => {
-      if (request.url?.startsWith('/v1/models')) slow(request, response)
-      else response.end(JSON.stringify(page))
-    }, 1_200)
-  }, 'llama')
+test('a registry that gives one page after the other, each late, is not read to the end', async () => {
+  let asked = 0
+  const { stdout, stderr } = await beside((_, response) => {
+    asked += 1
+    setTimeout(() => response.end(pageOf([], 'more')), 1_600)
+  })
   expect(stdout).toContain(seller.slice(0, 16))
-  expect(stdout).toContain(told(54).record.peer.slice(0, 16))
-  expect(pages).toBeGreaterThan(0)
-  expect(pages).toBeLessThan(8)
+  expect(stderr).toContain('There are more sellers than were read')
+  expect(asked).toBeLessThan(4)
+})
+
+test('a seller far down in the list is shown by the beginning of its id, and an endless list says that it is one', async () => {
+  const far = told(54)
+  const { stdout } = await beside(
+    (request, response) => {
+      const page = Number(new URL(request.url ?? '', 'http://a').searchParams.get('cursor') ?? 0)
+      response.end(page === 7 ? pageOf([far], null) : pageOf([], String(page + 1)))
+    },
+    'show',
+    far.record.peer.slice(0, 16),
+  )
+  expect(stdout).toContain(far.record.peer)
+  const { code, stderr } = await beside(
+    (_, response) => response.end(pageOf([], 'more')),
+    'show',
+    '12D3KooWx',
+  )
+  expect(code).toBe(5)
+  expect(stderr).toContain('none is called 12D3KooWx, and there are more.')
+})
+
+test('where no registry answers in the protocol, what to do next is told', async () => {
+  const server = await startHealthy('null')
+  const { code, stderr } = await runOpenseed(home, ['search', 'llama', '--registry', server.url])
+  await server[Symbol.asyncDispose]()
+  expect(code).toBe(6)
+  expect(stderr).toContain(
+    'answered outside the protocol: page must be an object.\n  fix  Try again, name another',
+  )
 })
 
 test('what is not signed as it stands is left out, and nothing of it reaches the terminal', async () => {
