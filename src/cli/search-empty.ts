@@ -4,9 +4,11 @@ import type { Asked } from '../node/search-sources.ts'
 import type { SearchTools } from '../node/search-tools.ts'
 import { searchCommand } from '../search/command-line.ts'
 import { explainEmpty, type Explanation } from '../search/explain-empty.ts'
-import type { Filter } from '../search/filter.ts'
+import { passesAll, type Filter } from '../search/filter.ts'
 import { parseQuery } from '../search/grammar.ts'
+import type { Row } from '../search/listing.ts'
 import { asksOfState } from '../search/push-down.ts'
+import { onePerSeller } from '../search/sort.ts'
 import type { Context } from './context.ts'
 import type { Print } from './print.ts'
 import { probeRows } from './search-probe.ts'
@@ -23,7 +25,7 @@ export async function explain(
   const { print } = context
   const { rows, filters } = await tools.findAll(query.filters)
   const known = isProbed ? await probeRows(context, config, tools, rows, { probe: false }) : rows
-  const explanation = explainEmpty(known, filters)
+  const explanation = inLines(explainEmpty(known, filters), known, query)
   const command = nearestCommand(explanation, {
     nodes: query.nodes,
     trustless: config.buy.trustless,
@@ -41,6 +43,14 @@ export async function explain(
     () => emptyText(print, explanation, command, found.source),
   )
   for (const line of askedRemarks(found)) print.note(line)
+}
+
+/** With one line for each seller fewer are found than there are offers. */
+function inLines(explanation: Explanation, rows: readonly Row[], { nodes }: Query): Explanation {
+  const { nearest } = explanation
+  if (!nodes || nearest === null) return explanation
+  const passing = rows.filter((row) => passesAll(nearest.filters, row))
+  return { ...explanation, nearest: { ...nearest, finds: onePerSeller(passing).length } }
 }
 
 interface HowAsked {

@@ -99,18 +99,31 @@ export async function watchSearch(
 ): Promise<void> {
   const { print, io } = context
   await using tools = openTools(context, config)
-  while (!io.signal.aborted) {
+  // Whoever reads the table may have seen enough of it: `| head`. The stream does not stay broken, so it is no use to look.
+  const unread = new AbortController()
+  io.stdout.once('error', () => unread.abort())
+  const ended = AbortSignal.any([io.signal, unread.signal])
+  let shown: string | null = null
+  while (!ended.aborted) {
     try {
-      const result = await search(context, config, tools, query, given)
-      const rows = result.rows.slice(0, query.limit)
-      const table = searchTable(print, rows, query.columns, roomOf(context))
-      const more = result.rows.length - rows.length
-      print.frame([table.text, '', ...remarks({ ...result, more, table })].join('\n'))
-      await sleep(redrawMs, undefined, { signal: io.signal })
+      shown = frameOf(await search(context, config, tools, query, given))
+      print.frame(shown)
     } catch (error) {
       // Ctrl-C is how watching ends.
-      if (!io.signal.aborted) throw error
+      if (io.signal.aborted) return
+      // What has worked may work again; what never did is better told at once.
+      if (shown === null || !(error instanceof OpenSeedError) || !error.meaning.retryable) throw error
+      print.frame([shown, `${error.message} This is what was known before.`].join('\n'))
     }
+    await sleep(redrawMs, undefined, { signal: ended }).catch(() => undefined)
+  }
+
+  function frameOf(result: Result): string {
+    const rows = result.rows.slice(0, query.limit)
+    const table = searchTable(print, rows, query.columns, roomOf(context))
+    const more = result.rows.length - rows.length
+    const empty = rows.length === 0 ? ['Nothing matches now.'] : []
+    return [table.text, '', ...empty, ...remarks({ ...result, more, table })].join('\n')
   }
 }
 

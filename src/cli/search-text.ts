@@ -42,7 +42,7 @@ export function searchTable(
 export function remarks({ found, more, table }: { found: Found; more: number; table: TableOf }): string[] {
   return [
     ...(more > 0 ? [`${more} more: --limit ${found.rows.length}`] : []),
-    ...(found.isPart ? ['There are more sellers than were read: narrow the search by model or price.'] : []),
+    ...(found.isPart ? ['There are more sellers than were read: narrow the search, or raise --limit.'] : []),
     ...(table.hidden.length > 0 ? [`No room for ${table.hidden.join(', ')}: choose with --fields`] : []),
     ...(table.hasClaims ? ['? is only what the seller says of itself.'] : []),
     ...catalogueRemarks(found),

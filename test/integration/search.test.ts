@@ -123,6 +123,8 @@ test('nothing found is explained, and the command that is offered finds somethin
     finds: 1,
   })
   expect((await found('llama', 'out<=$0.90', 'region in us')).rows).toHaveLength(1)
+  const nodes = await found('--nodes', 'no-such-model')
+  expect(nodes.explanation!.nearest).toEqual({ command: 'openseed search --nodes', finds: 3 })
 })
 
 test('a silent seller is left out until its state is asked for, and the explanation says so', async () => {
@@ -240,6 +242,31 @@ test('--watch draws until it is stopped, which is no failure', async () => {
   expect(code).toBe(0)
   expect(stdout.startsWith('\u001b[H\u001b[J')).toBe(true)
   expect((await search('--watch', '--json')).code).toBe(2)
+})
+
+test('--watch goes on with what was known when the registry is gone', async () => {
+  const registry = await startTestRegistry(904)
+  await announce([registry], 5, { models: [recordModel({ id: 'phi-4' })] })
+  const stop = new AbortController()
+  const gone: PromiseLike<void>[] = []
+  const { code, stdout } = await runOpenseed(home, ['search', '--watch', '--registry', registry.url], {
+    signal: stop.signal,
+    onOutput: (text) => {
+      if (text.includes('known before')) stop.abort()
+      else if (text.includes('phi-4') && gone.length === 0) gone.push(registry[Symbol.asyncDispose]())
+    },
+  })
+  await Promise.all(gone)
+  expect(code).toBe(0)
+  expect(stdout).toMatch(/phi-4[^]*phi-4[^]*\nThe registry \S+ .*\. This is what was known before\.\n$/)
+})
+
+test('--watch ends when nobody reads it any more', async () => {
+  const { code, stdout } = await runOpenseed(home, ['search', '--watch', ...registryFlags()], {
+    isEnough: (text) => text.includes('llama'),
+  })
+  expect(code).toBe(0)
+  expect(stdout.match(/^SELLER/gm)).toHaveLength(1)
 })
 
 test('a registry that is gone is named and the others answer; with none there is an error', async () => {
