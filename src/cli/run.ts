@@ -55,6 +55,7 @@ function unknownSubcommand({ args, commands }: Command): OpenSeedError | null {
   const [groupName, word] = args
   const group = commands.find((command) => command.name() === groupName)
   if (!group || group.commands.length === 0 || word === undefined) return null
+  if (group.commands.some((command) => command.name() === word)) return null
   const suggestion = nearest(
     word,
     group.commands.map((command) => command.name()),

@@ -33,6 +33,10 @@ export async function probeRows(
     ),
   )
   noteFailures(context, [...probes.values()])
+  if (sellers.length > mostProbed)
+    context.print.note(
+      `Of ${sellers.length} sellers only the first ${mostProbed} were measured: narrow the search.`,
+    )
   const reached = rows.filter(({ listing }) => probes.get(listing.record.peer)?.outcome === 'measured')
   if (given.probe && !given.watch) {
     for (const [peer, ttftMs] of await firstTokens(context, config, reached, given))

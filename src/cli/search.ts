@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { OpenSeedError } from '../base/errors.ts'
 import { fields } from '../search/fields.ts'
 import type { Context, OpenContext } from './context.ts'
 import type { SearchOptions } from './search-run.ts'
@@ -65,9 +66,26 @@ export function addSearch(program: Command, open: OpenContext): void {
     .command('show')
     .description('everything that is known of one seller, and whether it is signed')
     .argument('<seller>', 'the id, or how it begins')
-    .action((seller: string, _given: object, command: Command) =>
-      showSeller(open(), seller, command.optsWithGlobals<SearchOptions>()),
-    )
+    .action((seller: string, _given: object, command: Command) => {
+      refuseListOptions(search)
+      return showSeller(open(), seller, command.optsWithGlobals<SearchOptions>())
+    })
+}
+
+const ofLists = ['nodes', 'maxPrice', 'minCtx', 'region', 'gpu', 'direct', 'sort', 'fields', 'limit', 'watch']
+
+function refuseListOptions(search: Command): void {
+  const given = search.options.find(
+    (option) =>
+      ofLists.includes(option.attributeName()) &&
+      search.getOptionValueSource(option.attributeName()) === 'cli',
+  )
+  if (given) {
+    throw new OpenSeedError('usage', {
+      message: `search show shows one seller: ${given.long} is for lists.`,
+      hint: `Leave out ${given.long}`,
+    })
+  }
 }
 
 async function runSearch(context: Context, words: readonly string[], given: SearchOptions): Promise<void> {

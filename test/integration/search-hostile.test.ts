@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { RegistryNode } from '../../src/node/registry-node.ts'
 import { encodeBinding } from '../../src/wire/peer-binding.ts'
 import { encodeRecord } from '../../src/wire/record.ts'
+import type { SellerBody } from '../../src/wire/seller-record.ts'
 import { recordModel } from '../fixtures/records.ts'
 import {
   announce,
@@ -64,8 +65,8 @@ const listing =
     else response.end(path.startsWith('/v1/sellers/') ? JSON.stringify(sellers[0]) : pageOf(sellers, null))
   }
 
-const told = (n: number, changes: object = {}, measured: object = {}) => {
-  const { record, binding } = signedSeller(n, { models: [recordModel({ id: 'llama-3' })] })
+const told = (n: number, changes: object = {}, measured: object = {}, more: Partial<SellerBody> = {}) => {
+  const { record, binding } = signedSeller(n, { models: [recordModel({ id: 'llama-3' })], ...more })
   const signed = JSON.parse(encodeRecord(record)) as { peer: string; body: object }
   return {
     record: { ...signed, body: { ...signed.body, ...changes } },
@@ -123,6 +124,13 @@ test('a seller far down in the list is shown by the beginning of its id, and an 
   )
   expect(code).toBe(5)
   expect(stderr).toContain('none is called 12D3KooWx, and there are more.')
+})
+
+test('where there are more sellers than are measured, that is told', async () => {
+  const nowhere = { url: 'http://127.0.0.1:1', addrs: [] }
+  const many = Array.from({ length: 51 }, (_, at) => told(100 + at, {}, {}, nowhere))
+  const { stderr } = await beside(listing(...many), 'llama', 'rtt<1m')
+  expect(stderr).toContain('Of 52 sellers only the first 50 were measured: narrow the search.')
 })
 
 test('where no registry answers in the protocol, what to do next is told', async () => {

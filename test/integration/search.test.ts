@@ -203,6 +203,11 @@ test('show tells everything about a seller and whether it is signed', async () =
   expect(probed.stdout).toMatch(/^rtt +\d+ms +measured$/m)
   expect((await search('show', '12D3KooWnobody')).stderr).toContain('code seller_not_found')
   expect((await search('show', '12D3')).stderr).toContain('Write more of the id.')
+  const watched = await search('show', sellers.cheap!, '--watch')
+  expect(watched).toMatchObject({ code: 2, stdout: '' })
+  expect(watched.stderr).toContain('search show shows one seller: --watch is for lists.')
+  const two = await search('show', sellers.cheap!, sellers.dear!)
+  expect(two.stderr).toMatch(/^error Too many arguments for 'show'/)
 })
 
 test('--probe measures round trips and says that the first token was not paid for', async () => {
