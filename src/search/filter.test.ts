@@ -130,21 +130,21 @@ test('the mixed price is at most an amount exactly when three prompt tokens and 
 
 test('an expression that a seller can make run for years is cut off and refused', () => {
   const row = searchRow({ model: { id: `${'a'.repeat(255)}!` } })
-  for (const pattern of [
-    '(a+)+$',
-    '(a|a|aa)*$',
-    '.*.*.*.*.*=',
-    '^(?=(a*)*$)',
-    '(a?){50}$',
-    'a{1,50}a{1,50}a{1,50}a{1,50}b',
-  ])
+  for (const pattern of ['(a+)+$', '.*.*.*.*.*=', 'a{1,50}a{1,50}a{1,50}a{1,50}b'])
     expect(() => passesAll(parseQuery(`model~${pattern}`), row)).toThrow('takes too long')
 })
 
 test('an expression whose work adds up over many sellers is refused too', () => {
-  const rows = Array.from({ length: 3_000 }, () => searchRow({ model: { id: 'a'.repeat(250) } }))
+  const rows = Array.from({ length: 3_000 }, (_, n) => searchRow({ model: { id: `${n}${'a'.repeat(250)}` } }))
   const [filter] = parseQuery('model~a.*a.*b')
   expect(() => rows.filter((row) => passesAll([filter!], row))).toThrow('takes too long')
+})
+
+test('an expression that has to be watched is asked of thousands of sellers, again and again', () => {
+  const rows = Array.from({ length: 2_000 }, (_, n) => searchRow({ model: { id: `llama-${n}` } }))
+  const filters = parseQuery('model~^([a-z]+-?)+7$ model~lla?ma')
+  for (let time = 0; time < 20; time += 1)
+    expect(rows.filter((row) => passesAll(filters, row))).toHaveLength(1)
 })
 
 test('usual expressions find what they describe, one that has to be watched too', () => {

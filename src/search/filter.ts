@@ -33,8 +33,11 @@ export function isQuantity(kind: Field['kind']): kind is QuantityKind {
   return kind !== 'text' && kind !== 'list'
 }
 
-const mostPatternMs = 500
+const mostTextMs = 500
+const mostPatternMs = 2_000
+const slowMs = 1
 const fewSteps = 1e6
+const mostTexts = 20_000
 
 /**
  * What sellers write can make an expression try for years, and nothing interrupts it, not even Ctrl-C. One that could
@@ -45,32 +48,45 @@ export function bounded(pattern: RegExp): Pattern {
   const count = (signs: RegExp) => source.match(signs)?.length ?? 0
   const isNested = /\)[*+{]|\\[1-9k]/.test(source)
   const [repetitions, choices] = [count(/[*+{]/g), count(/[?|]/g)]
+  if (!isNested && repetitions + choices === 0) return pattern
   const isCheap = ({ length }: string) => !isNested && length ** (repetitions + 1) * 2 ** choices < fewSteps
-  let cutOff: ((text: string, ms: number) => boolean) | null = null
+  let cutOff: ((text: string) => boolean) | null = null
+  const known = new Map<string, boolean>()
   let [spentMs, endedMs] = [0, 0]
+
+  function look(text: string): boolean {
+    const beganMs = performance.now()
+    // A watched search begins anew each time.
+    if (beganMs - endedMs > mostTextMs) spentMs = 0
+    if (spentMs > mostPatternMs) return refuseSlow(source)
+    const holds = isCheap(text) ? pattern.test(text) : (cutOff ??= openCutOff(pattern))(text)
+    endedMs = performance.now()
+    // Only what a text has made slow: many are looked at, and that alone is no reason to refuse.
+    if (endedMs - beganMs > slowMs) spentMs += endedMs - beganMs
+    return holds
+  }
+
   return {
     test(text) {
-      const beganMs = performance.now()
-      // A watched search begins anew each time.
-      if (beganMs - endedMs > mostPatternMs) spentMs = 0
-      if (spentMs > mostPatternMs) return refuseSlow(source)
-      const holds = isCheap(text) ? pattern.test(text) : (cutOff ??= openCutOff(pattern))(text, mostPatternMs)
-      endedMs = performance.now()
-      spentMs += endedMs - beganMs
+      const before = known.get(text)
+      if (before !== undefined) return before
+      const holds = look(text)
+      if (known.size >= mostTexts) known.clear()
+      known.set(text, holds)
       return holds
     },
   }
 }
 
-function openCutOff(pattern: RegExp): (text: string, ms: number) => boolean {
+function openCutOff(pattern: RegExp): (text: string) => boolean {
   const { createContext, Script } = process.getBuiltinModule('node:vm')
   const given = { pattern, text: '' }
   const context = createContext(given)
   const script = new Script('pattern.test(text)')
-  return (text, ms) => {
+  return (text) => {
     given.text = text
     try {
-      return script.runInContext(context, { timeout: ms }) as boolean
+      return script.runInContext(context, { timeout: mostTextMs }) as boolean
     } catch {
       return refuseSlow(pattern.source)
     }
