@@ -210,6 +210,35 @@ describe('a dishonest registry', () => {
     expect((await buyer.chat()).headers.get('x-openseed-seller')).toBe(seller.url)
   })
 
+  const told: [name: string, listener: RequestListener][] = [
+    ['nothing', () => undefined],
+    ['ten megabytes', (_req, res) => res.end('x'.repeat(10_000_000))],
+    ['that all is refused', (_req, res) => res.writeHead(422).end('{"status":"refused","reason":"no"}')],
+    [
+      'that another home took over',
+      (req, res) =>
+        req.method === 'GET'
+          ? res.writeHead(404).end('{}')
+          : res.end('{"status":"ok","results":[{"status":"superseded","seq":9007199254740991}]}'),
+    ],
+  ]
+
+  test.each(told)(
+    'that answers sellers %s keeps none from being announced elsewhere',
+    async (_name, listener) => {
+      let asked = 0
+      await using liar = await serve((req, res) => {
+        asked += 1
+        listener(req, res)
+      })
+      await using honest = await openRegistry()
+      await using _seller = await openSeller([liar.url, honest.url], { announce: { beatEveryMs: () => 50 } })
+      await vi.waitUntil(() => asked > 0 && honest.node.index.counts.live === 1, { timeout: 5000 })
+      const heard = honest.node.index.live()[0]!.heartbeats
+      await vi.waitUntil(() => honest.node.index.live()[0]!.heartbeats > heard + 3, { timeout: 5000 })
+    },
+  )
+
   test('cannot say that a seller is paid elsewhere: the record would not be its own', async () => {
     await using honest = await openRegistry()
     await using seller = await openSeller([honest.url])

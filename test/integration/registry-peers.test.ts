@@ -149,3 +149,20 @@ test('a peer that allows no more for now is asked again when it said, and is not
   }
   await vi.waitFor(async () => expect(await status()).toMatchObject({ peer: key.peerId, failures: 0 }), soon)
 })
+
+test('a peer that answers ten megabytes, garbage, or nothing keeps no news of others away', async () => {
+  const lies: RequestListener[] = [
+    (_request, response) => response.end('x'.repeat(10_000_000)),
+    (_request, response) => response.end('[7]'),
+    () => undefined,
+  ]
+  await using honest = await startRegistry()
+  using stack = new DisposableStack()
+  const liars = await Promise.all(lies.map(async (lie) => stack.use(await servePeer(lie)).url))
+  await using registry = await startRegistry({ peers: [...liars, honest.url] })
+  for (const number of [506, 507]) {
+    const seller = announcedSeller(number)
+    await honest.client.register(seller.record(), seller.binding)
+    await vi.waitFor(async () => expect(await registry.client.seller(seller.peer)).not.toBeNull(), soon)
+  }
+})
