@@ -64,7 +64,7 @@ export const registryOptions: readonly SettingOption[] = [
 export function addRegistry(program: Command, open: OpenContext): void {
   const registry = program.command('registry').summary('help sellers and buyers find each other')
   registry.description(
-    'Keep a list of sellers and answer who sells what. Needs no wallet, stores nothing and is believed by nobody: it repeats what sellers signed. Stop it with Ctrl-C.',
+    'Keep a list of sellers and answer who sells what. Needs no wallet, stores nothing but its own key and is believed by nobody: it repeats what sellers signed. Stop it with Ctrl-C.',
   )
   addSettingOptions(registry, registryOptions)
   registry.action((given: Record<string, unknown>) => run(open(), given))
