@@ -50,7 +50,8 @@ export interface Directory {
 // While few are known, a new one matters: it may be the only one that has the model.
 const few = 200
 const eagerMs = 1000
-const patientMs = 10_000
+// However many there are, a new one or a new price is to be seen within three seconds.
+const patientMs = 2000
 const retryMs = 2000
 // More than the longest list has.
 const mostPieces = 200

@@ -195,8 +195,9 @@ export async function openMarket(options: MarketOptions): Promise<Market> {
       const before = new Map(announced)
       announced.clear()
       for (const seller of sellers) announced.set(seller.url, [...(announced.get(seller.url) ?? []), seller])
-      for (const [url, ones] of announced) {
-        if (before.has(url) && saidBy(before.get(url)!) !== saidBy(ones)) entries.get(url)?.recheck()
+      for (const [url, entry] of entries) {
+        const [then, ones] = [before.get(url), announced.get(url)]
+        if (then !== undefined && ones !== undefined && saidBy(then) !== saidBy(ones)) entry.recheck()
       }
       warm()
       retire()
