@@ -68,6 +68,33 @@ test('a seller who was seen in the future was seen now', async () => {
   })
 })
 
+test('no registry makes a seller look more alive than its own signatures do', async () => {
+  const minutesAgo = (minutes: number) => Date.now() - minutes * 60_000
+  const silent = announcedSeller(6)
+  const seq = minutesAgo(10)
+  const told = {
+    ...honest,
+    record: JSON.parse(encodeRecord(silent.record({}, { seq }))) as object,
+    binding: encodeBinding(silent.binding),
+  }
+  const beat = (at: number) => JSON.parse(encodeRecord(silent.heartbeat({}, { seq: at }))) as object
+  const listings = [
+    null,
+    beat(minutesAgo(5)),
+    beat(minutesAgo(1)),
+    { ...beat(minutesAgo(1)), seq: Date.now() },
+  ]
+  await against(
+    says(page(listings.map((heartbeat) => ({ ...told, lastSeenMs: Date.now(), heartbeat })))),
+    async (client) => {
+      const seen = (await client.sellers())!.listings
+      expect(seen.map(({ state }) => state)).toEqual(['stale', 'stale', 'live', 'stale'])
+      expect(seen[0]!.lastSeenMs).toBe(seq + 120_000)
+      expect(seen[1]!.lastSeenMs).toBeLessThanOrEqual(minutesAgo(3))
+    },
+  )
+})
+
 test('what a registry measured is taken as far as it makes sense, and never costs the seller its place', async () => {
   const by = announcedSeller(4).peer
   const sensible = { by, atMs: Date.now() - 5, success: 0.9, via: 'p2p', rttMs: 12.5 }

@@ -4,7 +4,7 @@ import { expectInteger, expectNumber, expectObject, present } from './fields.ts'
 import { parseBinding, type SignedBinding } from './peer-binding.ts'
 import { isPeerId, type PeerId } from './peer-id.ts'
 import type { HeartbeatRecord, SellerRecord } from './record.ts'
-import { validateRecord } from './validate-record.ts'
+import { clockSkewSec, validateRecord } from './validate-record.ts'
 
 /** A heartbeat this young makes a seller live; older, it is stale until its record expires. In milliseconds. */
 export const liveMs = 90_000
@@ -41,7 +41,7 @@ export interface SellerListing {
   binding: SignedBinding
   /** Null when there was none, or none that is still valid. */
   heartbeat: HeartbeatRecord | null
-  /** Unix milliseconds; never in the future. */
+  /** Unix milliseconds; never in the future, and no more than two minutes after what the seller signed last. */
   lastSeenMs: number
   state: ListingState
   measured: Measured
@@ -72,7 +72,11 @@ export function parseListing(input: unknown, { nowMs, skewSec }: ListingRules): 
       present(listing.heartbeat) === undefined
         ? null
         : validateRecord(listing.heartbeat, { ...rules, type: 'heartbeat', peer })
-    const lastSeenMs = Math.min(expectInteger(listing.lastSeenMs, 'lastSeenMs'), nowMs)
+    const beatMs = heartbeat?.ok ? heartbeat.record.seq : spokenAtMs(listing.heartbeat, peer)
+    const spokeMs = Math.max(record.record.seq, beatMs)
+    // Heard of later than it spoke, as clocks differ: that is how far a registry's word goes.
+    const latestMs = Math.min(nowMs, spokeMs + (skewSec ?? clockSkewSec) * 1_000)
+    const lastSeenMs = Math.min(expectInteger(listing.lastSeenMs, 'lastSeenMs'), latestMs)
     return {
       record: record.record,
       binding,
@@ -86,6 +90,19 @@ export function parseListing(input: unknown, { nowMs, skewSec }: ListingRules): 
     if (hasCode(thrown, 'invalid_message')) return null
     throw thrown
   }
+}
+
+/** When the seller signed its heartbeat, be it expired by now; 0 when it signed none. */
+function spokenAtMs(input: unknown, peer: PeerId): number {
+  const seq = typeof input === 'object' && input !== null && 'seq' in input ? input.seq : null
+  if (typeof seq !== 'number') return 0
+  const verdict = validateRecord(input, {
+    nowSec: Math.floor(seq / 1_000),
+    lastSeq: null,
+    type: 'heartbeat',
+    peer,
+  })
+  return verdict.ok ? verdict.record.seq : 0
 }
 
 function parseMeasured(input: unknown, nowMs: number): Measured {
