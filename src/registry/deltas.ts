@@ -51,14 +51,16 @@ export async function applyDeltas(
 ): Promise<void> {
   for (const [at, { record, binding, heartbeat, lastSeenMs }] of items.entries()) {
     if (at % itemsOfTurn === itemsOfTurn - 1) await nextTurn()
-    const evidenceMs = Math.max(seqOf(record), seqOf(heartbeat)) + clockSkewSec * 1_000
     // A registry may have heard of a seller later than we did, but not later than the seller spoke.
-    const source = { from, seenMs: Math.min(now(), lastSeenMs, evidenceMs) }
+    const heardBy = (signed: unknown) => ({
+      from,
+      seenMs: Math.min(now(), lastSeenMs, seqOf(signed) + clockSkewSec * 1_000),
+    })
     const known = index.find(peerOf(record ?? heartbeat))
     if (record !== undefined && seqOf(record) > (known?.recordSeq ?? -1))
-      await admission.register(record, binding, source)
+      await admission.register(record, binding, heardBy(record))
     if (heartbeat !== undefined && seqOf(heartbeat) > (known?.beatSeq ?? -1))
-      admission.beat(heartbeat, source)
+      admission.beat(heartbeat, heardBy(heartbeat))
   }
 }
 

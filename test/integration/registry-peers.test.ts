@@ -72,10 +72,20 @@ test('a peer can neither forge a seller nor make one look more alive than its ow
   nowMs += 600_000
   const item = (text: string, { binding }: typeof seller) =>
     `{"lastSeenMs":${nowMs},"record":${text},"binding":${JSON.stringify(encodeBinding(binding))}}`
-  const batch = `{"version":"x-1","reset":false,"more":false,"items":[${item(record, seller)},${item(forged, victim)}]}`
+  const praised = announcedSeller(508, nowMs - 600_000)
+  const praise = encodeRecord(praised.heartbeat()).replace(/"seq":\d+/, `"seq":${nowMs}`)
+  const items = [
+    item(record, seller),
+    item(forged, victim),
+    item(encodeRecord(praised.record()), praised).replace(/}$/, `,"heartbeat":${praise}}`),
+  ]
+  const batch = `{"version":"x-1","reset":false,"more":false,"items":[${items.join(',')}]}`
   await client.exchange(signBatch(liar, batch))
   expect(await client.seller(victim.peer)).toBeNull()
-  expect(await client.seller(seller.peer)).toMatchObject({ state: 'stale' })
+  for (const { peer } of [seller, praised]) {
+    expect(registry.node.index.find(peer)?.state).toBe('stale')
+    expect(await client.seller(peer)).toMatchObject({ state: 'stale', heartbeat: null })
+  }
 })
 
 test('a batch whose signature is another one is refused', async () => {
