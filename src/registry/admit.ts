@@ -16,7 +16,7 @@ import {
 } from '../wire/peer-binding.ts'
 import type { PeerId } from '../wire/peer-id.ts'
 import type { RecordType, SellerRecord } from '../wire/record.ts'
-import { validateRecord, type RecordRefusal } from '../wire/validate-record.ts'
+import { clockSkewSec, validateRecord, type RecordRefusal } from '../wire/validate-record.ts'
 import type { Entry } from './entry.ts'
 import { RateLimit } from './rate-limit.ts'
 import type { SellerIndex, Source } from './seller-index.ts'
@@ -69,7 +69,11 @@ export function openAdmission(parts: AdmitParts): Admission {
   const tally: Tally = { accepted: { record: 0, heartbeat: 0 }, refused: {} }
   const questions = new RateLimit({ perSec: questionsPerSec, burst: mostQuestions, now })
   const nowSec = () => Math.floor(now() / 1_000)
-  const direct = (): Source => ({ from: null, seenMs: now() })
+  // Anybody may send what a seller signed: it was heard when that came, but not long after it was signed.
+  const heardAt = (seq: number): Source => ({
+    from: null,
+    seenMs: Math.min(now(), seq + clockSkewSec * 1_000),
+  })
 
   function refuse(input: unknown, reason: Refusal, lastSeq?: number | null): Outcome {
     tally.refused[reason] = (tally.refused[reason] ?? 0) + 1
@@ -101,7 +105,7 @@ export function openAdmission(parts: AdmitParts): Admission {
 
   const repeated = (input: unknown): Outcome => ({ peer: peerIn(input), status: 'ok' })
 
-  async function register(input: unknown, bindingInput: unknown, source = direct()): Promise<Outcome> {
+  async function register(input: unknown, bindingInput: unknown, source?: Source): Promise<Outcome> {
     const lastSeq = lastSeqOf(input, 'seller')
     const verdict = validateRecord(input, { nowSec: nowSec(), lastSeq, type: 'seller' })
     if (!verdict.ok) {
@@ -115,7 +119,7 @@ export function openAdmission(parts: AdmitParts): Admission {
     const wallet = await judgeWallet(binding)
     if (wallet !== null) return refuse(input, wallet)
     // While a contract was asked, a newer record may have come.
-    const taken = index.upsert(record, binding, source)
+    const taken = index.upsert(record, binding, source ?? heardAt(record.seq))
     if (taken === 'ok') return accept(record.peer, 'record')
     return refuse(input, taken === 'full' ? 'full' : 'rollback', index.find(record.peer)?.recordSeq)
   }
@@ -155,15 +159,15 @@ export function openAdmission(parts: AdmitParts): Admission {
     }
   }
 
-  function beat(input: unknown, source = direct()): Outcome {
+  function beat(input: unknown, source?: Source): Outcome {
     const lastSeq = lastSeqOf(input, 'heartbeat')
     const verdict = validateRecord(input, { nowSec: nowSec(), lastSeq, type: 'heartbeat' })
     if (!verdict.ok) {
       if (isRepeated(verdict.reason, input, (entry) => entry.beatText)) return repeated(input)
       return refuse(input, verdict.reason, isOld(verdict.reason) ? lastSeq : null)
     }
-    const { peer } = verdict.record
-    const taken = index.beat(verdict.record, source)
+    const { peer, seq } = verdict.record
+    const taken = index.beat(verdict.record, source ?? heardAt(seq))
     if (taken === 'need_record') return { peer, status: 'need', need: 'record' }
     if (taken === 'superseded') return { peer, status: taken, seq: index.find(peer)!.recordSeq }
     return taken === 'ok' ? accept(peer, 'heartbeat') : refuse(input, 'rollback', lastSeq)
