@@ -51,6 +51,7 @@ export type Route = (ask: Ask) => Promise<Reply> | Reply
 
 export const mostBeats = 200
 const recordsOfToken = 4
+const costOfForgery = 10
 const charsOfToken = 32 * 1024
 const mostRegisterBytes = 16 * 1024
 const mostBeatsBytes = mostBeats * 2_304 + 1_024
@@ -69,10 +70,12 @@ export function openRoutes(parts: RouteParts): Routes {
   const { index, admission, exchange, book, key, network, build, startedMs, waiting, now } = parts
   const listModels = openModelList(index, now)
 
-  async function register({ readJson }: Ask): Promise<Reply> {
+  async function register({ readJson, charge }: Ask): Promise<Reply> {
     const { record, binding } = expectObject(await readJson(mostRegisterBytes), 'body')
     const outcome = await admission.register(record, binding)
     if (outcome.status !== 'refused') return json(200, outcome)
+    // The chain may have been asked for nothing.
+    if (outcome.reason === 'binding_forged') charge(costOfForgery)
     const error = new OpenSeedError('record_refused', {
       message: `The record is refused: ${outcome.reason}.`,
     })

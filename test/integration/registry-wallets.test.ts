@@ -1,5 +1,7 @@
 /** Wallets that are contracts: only the chain knows what they vouch for, and it is not to be asked by anybody's leave. */
 import { expect, test } from 'vitest'
+import { encodeBinding } from '../../src/wire/peer-binding.ts'
+import { encodeRecord } from '../../src/wire/record.ts'
 import { announcedSeller } from '../fixtures/announced-seller.ts'
 import { startRegistry } from '../fixtures/registry.ts'
 
@@ -40,4 +42,15 @@ test('a wallet that is a contract is asked once for its word, and many strangers
   expect(reasons).toEqual(new Set(['binding_forged', 'binding_unchecked']))
   expect(asked).toBe(200)
   expect(await client.register(seller.record(), binding)).toEqual({ status: 'ok' })
+})
+
+test('what no wallet has signed costs who sends it more than a request', async () => {
+  const nowMs = 1_900_000_000_000
+  await using registry = await startRegistry({ requestsPerSec: 20, now: () => nowMs })
+  const seller = announcedSeller(22, nowMs)
+  const binding = { ...seller.binding, signature: announcedSeller(23, nowMs).binding.signature }
+  const body = `{"record":${encodeRecord(seller.record())},"binding":${JSON.stringify(encodeBinding(binding))}}`
+  const reply = await fetch(`${registry.url}/v1/sellers`, { method: 'POST', body })
+  expect(await reply.json()).toMatchObject({ reason: 'binding_forged' })
+  expect(reply.headers.get('ratelimit-remaining')).toBe('89')
 })
