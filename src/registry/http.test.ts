@@ -66,6 +66,15 @@ test('a connection on which nothing moves is closed, also while an answer waits 
   expect(got).toBeLessThan(20 * page.text.length)
 })
 
+test('a client that never comes to the end of its question is given up in seconds', async () => {
+  await using server = await startServer()
+  const socket = connect(server.port, '127.0.0.1')
+  socket.write('GET /page HTTP/1.1\r\n')
+  const openedMs = performance.now()
+  await once(socket.resume(), 'close')
+  expect(performance.now() - openedMs).toBeLessThan(12_000)
+}, 60_000)
+
 test('a large body costs more than a request, before it is read, and whether or not it is any good', async () => {
   const now = () => 1_900_000_000_000
   await using server = await startServer({ rateLimit: new RateLimit({ perSec: 1, burst: 20, now }) })

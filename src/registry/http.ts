@@ -42,7 +42,14 @@ export async function openRegistryServer(options: RegistryServerOptions): Promis
   const stopping = new AbortController()
   const unsent = new Unsent()
   const server = createServer(
-    { maxHeaderSize, noDelay: true, headersTimeout: 5_000, requestTimeout: 10_000 },
+    {
+      maxHeaderSize,
+      noDelay: true,
+      headersTimeout: 5_000,
+      requestTimeout: 10_000,
+      // Otherwise Node looks after both only every half minute.
+      connectionsCheckingInterval: 1_000,
+    },
     (request, response) => {
       answer(request, response, options, unsent, stopping.signal).catch((thrown: unknown) =>
         sendError(thrown, response, log),
