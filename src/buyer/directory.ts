@@ -72,6 +72,7 @@ export async function openDirectory(options: DirectoryOptions): Promise<Director
   const found = Promise.withResolvers<void>()
   let savedAtMs = -Infinity
   let isSaved = true
+  let saving: Promise<void> | null = null
 
   const publish = () => {
     if (known.size > 0) found.resolve()
@@ -108,6 +109,18 @@ export async function openDirectory(options: DirectoryOptions): Promise<Director
     if (!changed || stop.signal.aborted) return
     isSaved = false
     publish()
+    saveSoon()
+  }
+
+  /** What was heard is kept within a minute, from whomever: the process may end without a word. */
+  function saveSoon(): void {
+    saving ??= sleep(Math.max(0, savedAtMs + saveEveryMs - now()), undefined, {
+      signal: stop.signal,
+      ref: false,
+    })
+      .then(save)
+      .catch(() => undefined)
+      .finally(() => (saving = null))
   }
 
   /** True when the registry has more to tell at once. */
@@ -119,7 +132,6 @@ export async function openDirectory(options: DirectoryOptions): Promise<Director
     // Only while somebody answers: with all of them gone, old sellers are better than none.
     changed = known.forgetExpired(now() / 1000) || changed
     adopt(changed)
-    if (now() - savedAtMs > saveEveryMs) await save()
     return isPartial
   }
 
@@ -186,6 +198,7 @@ export async function openDirectory(options: DirectoryOptions): Promise<Director
       bindings.close()
       await Promise.all(loops)
       await Promise.all([...feeds.values()].map((feed) => feed.close()))
+      await saving
       await save()
     },
   }

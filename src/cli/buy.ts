@@ -83,9 +83,7 @@ async function runBuyer(context: Context, given: PasswordOptions): Promise<void>
       [
         `Buying on ${facts.network} from wallet ${facts.payer}.`,
         `At most ${formatUsd(maxPerRequest)} a request, ${formatUsd(maxDepositPerSeller)} deposited per seller, ${formatUsd(maxPerDay)} a day.`,
-        ...facts.sellers.map(({ url, models }) => `Seller ${url}: ${models.join(', ') || 'no models yet'}`),
-        ...facts.registries.map((registry) => `Sellers are found through ${registry}`),
-        ...(facts.bootstrap > 0 ? [`Sellers are found in the DHT through ${facts.bootstrap} servers`] : []),
+        ...sourceLines(facts, config.p2p.lan),
         '',
         `Base URL: ${print.strong(facts.baseUrl)}`,
         `  export OPENAI_BASE_URL=${facts.baseUrl} OPENAI_API_KEY=openseed`,
@@ -93,4 +91,21 @@ async function runBuyer(context: Context, given: PasswordOptions): Promise<void>
       ].join('\n'),
     )
   await runBuy(config, await openRunIo(context, config, given, ready))
+}
+
+/** Where sellers come from; when from nowhere, what to do about it. */
+export function sourceLines(
+  { sellers, registries, bootstrap }: Pick<BuyerFacts, 'sellers' | 'registries' | 'bootstrap'>,
+  lan: boolean,
+): string[] {
+  const lines = [
+    ...sellers.map(({ url, models }) => `Seller ${url}: ${models.join(', ') || 'no models yet'}`),
+    ...registries.map((registry) => `Sellers are found through ${registry}`),
+    ...(bootstrap > 0 ? [`Sellers are found in the DHT through ${bootstrap} servers`] : []),
+    ...(lan ? ['Sellers are found on the local network'] : []),
+  ]
+  if (lines.length > 0) return lines
+  return [
+    'Nobody to buy from is known: start it with a registry (--registry https://host) or a seller (--seller http://host:8403).',
+  ]
 }
