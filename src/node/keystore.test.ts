@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { encryptKeystoreJson, HDNodeWallet, Wallet } from 'ethers'
@@ -28,6 +28,15 @@ test('a created wallet has three different keys and shows their addresses withou
   const created = await openKeystore(folder, { scryptN }).create(password)
   expect(new Set(Object.values(created)).size).toBe(3)
   expect(await openKeystore(folder).addresses()).toEqual(created)
+})
+
+test('where no wallet can be kept, the error says where and what to do', async () => {
+  await symlink(join(parent, 'gone', 'away'), folder)
+  await expect(openKeystore(folder, { scryptN }).create(password)).rejects.toMatchObject({
+    code: 'store_unavailable',
+    message: expect.stringContaining(folder),
+    hint: expect.stringContaining('--home'),
+  })
 })
 
 test('key files are private to the owner and nothing else is left in the folder', async () => {

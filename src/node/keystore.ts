@@ -104,8 +104,12 @@ export function openKeystore(
         return { path: fileOf(name), json, name, address: asAddress(account.address) }
       }),
     )
-    await mkdir(folder, { recursive: true, mode: 0o700 })
-    for (const { path, json } of files) await writeOnce(folder, path, json)
+    try {
+      await mkdir(folder, { recursive: true, mode: 0o700 })
+      for (const { path, json } of files) await writeOnce(folder, path, json)
+    } catch (error) {
+      throw error instanceof OpenSeedError ? error : cannotWrite(folder, error)
+    }
     for (const { name, address } of files) present[name] = address
     return present
   }
@@ -172,6 +176,15 @@ function addressIn(json: string, path: string): Address {
 }
 
 /** Linking, unlike renaming, fails when the name is taken: two commands at once cannot replace each other's key. */
+function cannotWrite(folder: string, cause: unknown): OpenSeedError {
+  const reason = cause instanceof Error ? cause.message : String(cause)
+  return new OpenSeedError('store_unavailable', {
+    message: `The wallet cannot be kept in ${folder}: ${reason}.`,
+    hint: 'Check that the folder can be written to, or name another place with --home.',
+    cause,
+  })
+}
+
 async function writeOnce(folder: string, path: string, content: string): Promise<void> {
   const draft = `${path}.${randomBytes(6).toString('hex')}.draft`
   const file = await open(draft, 'wx', 0o600)
