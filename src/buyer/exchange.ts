@@ -11,7 +11,7 @@ import { isLane } from './channel.ts'
 import { correct } from './corrective.ts'
 import type { Exchange, ExchangeOutcome, ExchangeReply, ExchangeRequest } from './exchange-types.ts'
 import { withFailover } from './failover.ts'
-import type { SellerReport } from './health.ts'
+import { freshHealth, isDoubtful, type SellerReport } from './health.ts'
 import { planVoucher } from './ledger.ts'
 import type { Market } from './market.ts'
 import { plainReply, streamReply } from './paid-reply.ts'
@@ -48,6 +48,7 @@ export function openExchange(parts: ExchangeParts): Exchange {
       cap: parts.caps.maxPerRequest,
       isFunded: (route: Route | StockRoute) => !('stock' in route) && isFunded(route, parts),
       report: (url: string, seen: SellerReport) => parts.market.report(url, seen),
+      isDoubted: (url: string) => isDoubtful(parts.market.health().get(url) ?? freshHealth),
     }
     const { result, attempts, lost } = await withFailover(routes, attempt, failover, signal)
     return { ...result, attempts, done: result.done.then((outcome) => withLost(outcome, lost)) }

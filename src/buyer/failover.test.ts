@@ -22,13 +22,14 @@ const busy = (retryAfterSec: number) => failure('rate_limit_exceeded', { retryAf
 /** Runs against sellers that answer as told, in order: an error is thrown, a string is the reply. */
 async function run(
   answers: (OpenSeedError | string)[],
-  { maxAttempts = 3, abortAfter = Infinity, cap = 100n, ceilings = [1n], funded = [0] } = {},
+  { maxAttempts = 3, abortAfter = Infinity, cap = 100n, ceilings = [1n], funded = [0], doubted = [-1] } = {},
 ) {
   const controller = new AbortController()
   const asked: string[] = []
   const lefts: bigint[] = []
   const reports: [string, SellerReport][] = []
   const isFunded = ({ sellerUrl }: Route) => funded.some((n) => sellerUrl === `http://s${n}`)
+  const isDoubted = (url: string) => doubted.some((n) => url === `http://s${n}`)
   const outcome = await withFailover(
     answers.map((_, i) => routeTo(`http://s${i}`, ceilings[i] ?? 1n)),
     (route, left) => {
@@ -38,7 +39,7 @@ async function run(
       if (asked.length === abortAfter) controller.abort()
       return typeof answer === 'string' ? Promise.resolve(answer) : Promise.reject(answer)
     },
-    { report: (url, report) => reports.push([url, report]), maxAttempts, cap, isFunded },
+    { report: (url, report) => reports.push([url, report]), maxAttempts, cap, isFunded, isDoubted },
     controller.signal,
   ).catch((error: unknown) => error as OpenSeedError)
   return { outcome, asked, reports, lefts }
@@ -108,6 +109,30 @@ describe('where a deposit cannot be signed', () => {
     const { asked, outcome } = await run(Array.from({ length: 20 }, () => failure('balance_insufficient')))
     expect(asked).toHaveLength(8)
     expect(outcome).toMatchObject({ code: 'balance_insufficient' })
+  })
+})
+
+describe('a seller that calls the request wrong', () => {
+  const wrong = failure('invalid_request', { status: 400 })
+  const refused = (n: number) => [`http://s${n}`, { kind: 'refused' }]
+
+  test('is believed', async () => {
+    const { asked, reports } = await run([wrong, 'never'])
+    expect(asked).toHaveLength(1)
+    expect(reports).toEqual([refused(0)])
+  })
+
+  test('has failed when it is doubted and the next one serves the request', async () => {
+    const { outcome, reports } = await run([wrong, 'reply'], { doubted: [0] })
+    expect(outcome).toMatchObject({ result: 'reply', attempts: 2 })
+    expect(reports).toEqual([refused(0), ['http://s1', { kind: 'ok' }], ['http://s0', { kind: 'failed' }]])
+  })
+
+  test('is right when the next one says so too', async () => {
+    const { asked, outcome, reports } = await run([wrong, wrong, 'never'], { doubted: [0, 1, 2] })
+    expect(asked).toHaveLength(2)
+    expect(outcome).toMatchObject({ code: 'invalid_request' })
+    expect(reports).toEqual([refused(0), refused(1)])
   })
 })
 

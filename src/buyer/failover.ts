@@ -49,6 +49,12 @@ const noDeposit: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'chain_unavailable',
 ])
 
+const aboutRequest: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'body_too_large',
+  'invalid_json',
+  'invalid_request',
+])
+
 // Each of them may have asked the chain.
 const mostTried = 8
 
@@ -80,6 +86,8 @@ interface FailoverParts<W> {
   cap: Usdc
   /** Whether what is deposited there pays for the request. */
   isFunded: (way: W) => boolean
+  /** Whether its word alone, that the request is wrong, is not believed. */
+  isDoubted: (sellerUrl: string) => boolean
 }
 
 /** Where a seller can be asked; `ceiling` is absent where only the seller itself says what it costs. */
@@ -103,13 +111,14 @@ interface Tried<T> {
 export async function withFailover<W extends Way, T>(
   ways: readonly W[],
   attempt: Attempt<W, T>,
-  { report, maxAttempts, cap, isFunded }: FailoverParts<W>,
+  { report, maxAttempts, cap, isFunded, isDoubted }: FailoverParts<W>,
   signal: AbortSignal,
 ): Promise<Tried<T>> {
   const failures: Failure[] = []
   let rest = [...ways]
   let asked = 0
   let left = cap
+  let doubted: string | null = null
   for (;;) {
     const way = rest.shift()
     if (way === undefined || asked === maxAttempts || failures.length === mostTried) break
@@ -117,6 +126,7 @@ export async function withFailover<W extends Way, T>(
     try {
       const result = await attempt(way, left, signal)
       report(way.sellerUrl, { kind: 'ok' })
+      if (doubted !== null) report(doubted, { kind: 'failed' })
       const { charged = '0' } = moneyOf(failures)
       return { result, attempts: failures.length + 1, lost: charged === null ? null : BigInt(charged) }
     } catch (thrown) {
@@ -124,7 +134,10 @@ export async function withFailover<W extends Way, T>(
       // Whoever called it off, it says nothing about the seller.
       if (!signal.aborted) reportFailure(way.sellerUrl, error, report)
       failures.push({ sellerUrl: way.sellerUrl, error })
-      if (signal.aborted || !anotherMayDoBetter.has(error.code)) break
+      // Once: what two call wrong is wrong.
+      const isDoubtful: boolean = callsWrong(error) && doubted === null && isDoubted(way.sellerUrl)
+      if (isDoubtful) doubted = way.sellerUrl
+      if (signal.aborted || !(isDoubtful || anotherMayDoBetter.has(error.code))) break
       if (!ourMeans.has(error.code)) asked += 1
       if (noDeposit.has(error.code)) rest = rest.toSorted((a, b) => Number(isFunded(b)) - Number(isFunded(a)))
       left -= atMost(error, way.ceiling?.amount ?? left)
@@ -154,7 +167,14 @@ function reportFailure(
     report(sellerUrl, { kind: 'busy', retryAfterMs: retryAfterSec(error) * 1000 })
   } else if (sellersFault.has(error.code)) {
     report(sellerUrl, { kind: 'failed' })
+  } else if (callsWrong(error)) {
+    report(sellerUrl, { kind: 'refused' })
   }
+}
+
+/** It is the seller that says so, and not this node. */
+function callsWrong({ code, details }: OpenSeedError): boolean {
+  return aboutRequest.has(code) && typeof details?.['status'] === 'number'
 }
 
 function summarise(failures: readonly Failure[]): OpenSeedError {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { afterReport, freshHealth, type SellerHealth } from './health.ts'
+import { afterReport, freshHealth, isDoubtful, type SellerHealth } from './health.ts'
 
 const failTimes = (times: number) => {
   let health: SellerHealth = freshHealth
@@ -26,7 +26,7 @@ describe('a cool-down', () => {
   })
 
   test('ends with the first success', () => {
-    expect(afterReport(failTimes(9).health, { kind: 'ok' }, 5)).toEqual(freshHealth)
+    expect(afterReport(failTimes(9).health, { kind: 'ok' }, 5)).toEqual({ ...freshHealth, hasServed: true })
   })
 
   test('follows what a busy seller asks for, within reason, and is no failure', () => {
@@ -42,4 +42,14 @@ describe('a cool-down', () => {
     expect(heard).toEqual({ failures: 2, coolUntilMs: health.coolUntilMs })
     expect(afterReport(heard, { kind: 'failed' }, 99_999)).toMatchObject({ failures: 3, isSilent: true })
   })
+})
+
+test('a seller that has called every request wrong is doubted, one that ever served is believed', () => {
+  const refuse = (health: SellerHealth) => afterReport(health, { kind: 'refused' }, 1000)
+  const twice = refuse(refuse(freshHealth))
+  expect(isDoubtful(twice)).toBe(false)
+  expect(isDoubtful(refuse(twice))).toBe(true)
+  expect(isDoubtful(afterReport(refuse(twice), { kind: 'failed' }, 1000))).toBe(true)
+  const served = afterReport(refuse(twice), { kind: 'ok' }, 1000)
+  expect(isDoubtful(refuse(refuse(refuse(served))))).toBe(false)
 })
