@@ -26,7 +26,7 @@ import {
 } from './channel.ts'
 import { widestBounds } from './check.ts'
 import { bookFinal, loseRequest, openRequest } from './ledger.ts'
-import type { PendingDeposit } from './pending-deposit.ts'
+import { depositTtlSec, type PendingDeposit } from './pending-deposit.ts'
 import type { Spending } from './spending.ts'
 
 export type BuyerStore = Writer<BuyerOperations>
@@ -184,6 +184,17 @@ export class ChannelBook {
     const { salt } = authorization
     const listed = store.run('recordDeposit', { channelId: id, salt, sellerUrl, amount, txHash: null, atMs })
     await listed.catch((err: unknown) => log.warn({ channel: id, err }, 'a deposit was not listed'))
+  }
+
+  /** Takes a deposit that was never used off the list: it moved nothing. Never rejects: its row counts for a day. */
+  async forgetDeposit({ id }: Channel, { amount, authorization }: PendingDeposit): Promise<void> {
+    const { store, spending, log } = this.#parts
+    const { salt, validBefore } = authorization
+    spending.deposited(-amount, (validBefore - depositTtlSec) * 1000)
+    const dropped = store.run('dropDeposit', { channelId: id, salt })
+    await dropped.catch((err: unknown) =>
+      log.warn({ channel: id, err }, 'a deposit was not taken off the list'),
+    )
   }
 
   /** Marks that more was signed than is stored here, durably and before anything else is stored. */

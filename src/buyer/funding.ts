@@ -101,8 +101,8 @@ export async function resolveDeposit(channel: Channel, parts: FundingParts): Pro
   const head = await escrow.head()
   const nonce = digests.depositNonce(channel.id, salt)
   const isUsed = await escrow.authorizationUsed(channel.config.payer, nonce)
-  const isExpired =
-    head.timestampSec > validBefore + expiryMarginSec || now() / 1000 > validBefore + clockToleranceSec
+  const isOver = head.timestampSec > validBefore + expiryMarginSec
+  const isExpired = isOver || now() / 1000 > validBefore + clockToleranceSec
   if (!isUsed && !isExpired) return false
   const { balance } = await escrow.channel(channel.id)
   const isIn = balance >= channel.ledger.balance + deposit.amount
@@ -114,6 +114,8 @@ export async function resolveDeposit(channel: Channel, parts: FundingParts): Pro
   channel.deposit = null
   if (isUsed) channel.ledger.balance = balance
   await book.save(channel)
+  // The chain's own time says so, and not only ours.
+  if (!isUsed && isOver) await book.forgetDeposit(channel, deposit)
   parts.log.info(
     { channel: channel.id, amount: deposit.amount.toString(), arrived: isUsed },
     isUsed ? 'deposit arrived' : 'deposit expired unused',

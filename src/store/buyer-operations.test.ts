@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import {
+  dropDeposit,
   countServed,
   findRequest,
   listDeposits,
@@ -91,6 +92,16 @@ test('the spending counts charges and deposits since then and every running ceil
   recordDeposit(db, { channelId, salt: hex32(5), sellerUrl: 'u', amount: 900n, txHash: null, atMs: 1000 })
   expect(spentSince(db, { sinceMs: 1000 })).toEqual({ charged: 40n, openCeilings: 30n, deposited: 900n })
   expect(spentSince(db, { sinceMs: 1001 })).toEqual({ charged: 0n, openCeilings: 30n, deposited: 0n })
+})
+
+test('a deposit that can never arrive counts no longer', () => {
+  using store = testDb('buyer')
+  const { db } = store
+  const deposit = { channelId, sellerUrl: 'u', txHash: null, atMs: 1 }
+  recordDeposit(db, { ...deposit, salt: hex32(5), amount: 9n })
+  recordDeposit(db, { ...deposit, salt: hex32(6), amount: 90n })
+  dropDeposit(db, { channelId, salt: hex32(5) })
+  expect(spentSince(db, { sinceMs: 0 }).deposited).toBe(90n)
 })
 
 test('a deposit learns its transaction and keeps it', () => {

@@ -107,6 +107,11 @@ export function recordDeposit(db: Db, deposit: BuyerDepositRow): void {
   ).run(toColumns(buyerDepositColumns, deposit))
 }
 
+/** Forgets a deposit that can never arrive. */
+export function dropDeposit(db: Db, deposit: Pick<BuyerDepositRow, 'channelId' | 'salt'>): void {
+  sql(db, `DELETE FROM deposits WHERE channelId = @channelId AND salt = @salt`).run(deposit)
+}
+
 export const { loadChannels, loadChannel, findRequest } = channelReads<BuyerChannelRow, BuyerRequestRow>(
   buyerChannelColumns,
   buyerRequestColumns,
@@ -190,6 +195,7 @@ export const buyerOperations = {
     settleRequest,
     saveSeller,
     recordDeposit,
+    dropDeposit,
   },
   reads: {
     ...commonReads,
