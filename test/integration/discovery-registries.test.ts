@@ -79,11 +79,11 @@ describe('with nothing known, a buyer says so soon', () => {
   test('when the registry hangs', async () => {
     await using silent = await serve(() => {})
     await using buyer = await openBuyer([silent.url])
-    const startedMs = performance.now()
     const reply = await buyer.chat()
-    expect(performance.now() - startedMs).toBeLessThan(4000)
     expect(reply.status).toBe(503)
     expect(errorOf(reply.text).code).toBe('no_seller')
+    // The registry has two seconds; after them the answer would tell of it.
+    expect(reply.text).not.toContain('did not answer')
   })
 
   test('when the registry is gone, naming it and what to do', async () => {
