@@ -120,6 +120,7 @@ async function buyFrom(
   const bounds = { ...route.ceiling, hiddenTokens: hiddenTokens(request.json, n, maxOutput) }
   let waitedMs = 0
   let isRefused = false
+  if (!isFree(route) && !isFunded(route, parts)) await market.probe(route.sellerUrl)
   for (let corrected = false; ; corrected = true) {
     const payment = isFree(route)
       ? null

@@ -53,6 +53,7 @@ export async function prepareDeposit(
 ): Promise<PendingDeposit> {
   const { escrow, guardDeposit, now, randomWord } = parts
   const least = max(minDeposit, missing)
+  if (depositRoom(channel, parts).room < least) await releaseExpired(parts)
   const { room, cap } = depositRoom(channel, parts)
   if (room < least) throw overDeposit(least, room, cap)
   const { payer } = channel.config
@@ -78,6 +79,17 @@ export function depositRoom(
   return atSeller < today
     ? { room: atSeller, cap: 'max_deposit_per_seller' }
     : { room: today, cap: 'max_per_day' }
+}
+
+/** Deposits to sellers that are never asked again may have expired without anyone looking. */
+async function releaseExpired(parts: FundingParts): Promise<void> {
+  const overSec = parts.now() / 1000 - expiryMarginSec
+  for (const channel of parts.book.all()) {
+    if (channel.deposit === null || channel.deposit.authorization.validBefore > overSec) continue
+    await resolveDeposit(channel, parts).catch((err: unknown) => {
+      parts.log.debug({ channel: channel.id, err }, 'an expired deposit cannot be looked up')
+    })
+  }
 }
 
 // By any of its addresses, and whoever is paid at the same one.

@@ -44,6 +44,8 @@ export interface Market {
   stockModels(): string[]
   /** The connection to a seller. Throws `no_seller` for one that was not told. */
   client(url: string): SellerClient
+  /** Before money is brought to a seller: hears from it, unless that was within a minute. Throws `seller_…`. */
+  probe(url: string): Promise<void>
   /** The last verified terms, offers expired or not; null when there are none or the seller is refused. */
   terms(url: string): SellerTerms | null
   health(): ReadonlyMap<string, SellerHealth>
@@ -233,6 +235,12 @@ export async function openMarket(options: MarketOptions): Promise<Market> {
       if (seller === undefined)
         throw new OpenSeedError('no_seller', { message: `${url} is not a seller of this node.` })
       return seller.client
+    },
+    async probe(url) {
+      const seller = entries.get(url)
+      if (seller === undefined || !seller.needsRefresh()) return
+      await refresh(seller)
+      if (seller.failure !== null) throw seller.failure
     },
     terms: (url) => entries.get(url)?.terms ?? null,
     health: () => health,
