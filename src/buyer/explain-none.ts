@@ -18,7 +18,8 @@ export function explainNone(
   if (sellers.length === 0) return knowsNobody(discovery)
   const reasons = sellers.flatMap(({ url, refused, failure }) => {
     if (refused !== null) return [`${url} is refused: ${refused}.`]
-    return failure === null ? [] : [failure.message]
+    if (failure === null) return []
+    return [failure.message.includes(url) ? failure.message : `${url}: ${failure.message}`]
   })
   const details = { param: 'model', model }
   const known = sellers.flatMap(({ terms }) => terms?.offers.map((signed) => signed.details.model) ?? [])

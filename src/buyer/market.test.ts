@@ -110,7 +110,10 @@ describe('a market', () => {
     const drips: NodeJS.Timeout[] = []
     slow.answer = (_req, res) => void drips.push(setInterval(() => res.write(' '), 50))
     const { market } = await marketOf([slow.url])
-    await expect(market.candidates('m')).rejects.toMatchObject({ code: 'seller_unreachable' })
+    await expect(market.candidates('m')).rejects.toMatchObject({
+      code: 'seller_unreachable',
+      message: expect.stringContaining(slow.url),
+    })
     for (const drip of drips) clearInterval(drip)
   })
 
