@@ -3,9 +3,9 @@ export function nearest(word: string, words: readonly string[]): string | null {
   let best: { word: string; distance: number } | null = null
   for (const candidate of words) {
     const distance = editDistance(word.toLowerCase(), candidate.toLowerCase())
-    if (distance <= Math.max(2, candidate.length * 0.4) && (!best || distance < best.distance)) {
-      best = { word: candidate, distance }
-    }
+    // Of a short word nothing may be left.
+    const isNear = distance <= Math.max(2, candidate.length * 0.4) && distance < candidate.length
+    if (isNear && (!best || distance < best.distance)) best = { word: candidate, distance }
   }
   return best?.word ?? null
 }

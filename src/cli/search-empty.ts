@@ -24,7 +24,7 @@ export async function explain(
 ): Promise<void> {
   const { print } = context
   const { rows, filters } = await tools.findAll(query.filters)
-  const known = isProbed ? await probeRows(context, config, tools, rows, { probe: false }) : rows
+  const known = isProbed ? await probeRows(context, config, tools, rows, { mayBeOld: true }) : rows
   const explanation = inLines(explainEmpty(known, filters), known, query)
   const command = nearestCommand(explanation, {
     nodes: query.nodes,

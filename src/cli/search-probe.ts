@@ -12,6 +12,8 @@ import { isPasswordGiven, readPassword, type PasswordOptions } from './password.
 export interface ProbeOptions extends PasswordOptions {
   probe?: boolean
   watch?: boolean
+  /** What was measured and told a moment ago need not be again. */
+  mayBeOld?: boolean
 }
 
 const mostProbed = 50
@@ -26,17 +28,13 @@ export async function probeRows(
   given: ProbeOptions,
 ): Promise<Row[]> {
   const sellers = [...new Map(rows.map(({ listing }) => [listing.record.peer, listing])).values()]
-  const probes = await tools.probe(sellers.slice(0, mostProbed))
+  const probes = await tools.probe(sellers.slice(0, mostProbed), given)
   const evidence = new Map<string, Partial<Evidence>>(
     [...probes].flatMap(([peer, probe]) =>
       probe.outcome === 'measured' ? [[peer, { rttMs: probe.rttMs, path: probe.path }] as const] : [],
     ),
   )
-  noteFailures(context, [...probes.values()])
-  if (sellers.length > mostProbed)
-    context.print.note(
-      `Of ${sellers.length} sellers only the first ${mostProbed} were measured: narrow the search.`,
-    )
+  if (!given.mayBeOld) noteFailures(context, [...probes.values()], sellers.length)
   const reached = rows.filter(({ listing }) => probes.get(listing.record.peer)?.outcome === 'measured')
   if (given.probe && !given.watch) {
     for (const [peer, ttftMs] of await firstTokens(context, config, reached, given))
@@ -53,12 +51,14 @@ export async function probeRows(
   })
 }
 
-function noteFailures({ print }: Context, probes: readonly Probe[]): void {
+function noteFailures({ print }: Context, probes: readonly Probe[], sellers: number): void {
   const count = (outcome: Probe['outcome']) => probes.filter((probe) => probe.outcome === outcome).length
   const [unreachable, refused] = [count('unreachable'), count('refused')]
   if (unreachable > 0) print.note(`${unreachable} of ${probes.length} sellers cannot be reached from here.`)
   if (refused > 0)
     print.note(`${refused} sellers are in private networks and were not asked: --allow-private`)
+  if (sellers > mostProbed)
+    print.note(`Of ${sellers} sellers only the first ${mostProbed} were measured: narrow the search.`)
 }
 
 /** Paid for, so only with a wallet that opens without questions and after a yes. */

@@ -33,8 +33,8 @@ export interface SearchTools extends AsyncDisposable {
   findAll(filters: readonly Filter[]): Promise<{ rows: Row[]; filters: Filter[] }>
   /** By the id or how it begins. Throws `seller_not_found`, or `usage` when several begin so. */
   show(seller: string): Promise<Shown>
-  /** Round trips to these sellers, from here and now. */
-  probe(listings: readonly Listing[]): Promise<Map<PeerId, Probe>>
+  /** Round trips to these sellers, from here and now; who was asked before is not asked again when that will do. */
+  probe(listings: readonly Listing[], options?: { mayBeOld?: boolean }): Promise<Map<PeerId, Probe>>
 }
 
 const probesAtOnce = 8
@@ -43,6 +43,8 @@ export function openSearchTools(settings: SearchSettings): SearchTools {
   const { allowPrivate, network, signal, now = systemClock } = settings
   const sources = openSources({ ...settings, now })
   const catalogues = openCatalogues({ allowPrivate, signal, host: async () => (await sources.dht()).host() })
+
+  let probed: ReadonlyMap<PeerId, Probe> = new Map()
 
   async function fill(
     { sellers }: Gathered,
@@ -88,16 +90,17 @@ export function openSearchTools(settings: SearchSettings): SearchTools {
         binding: await judgeBinding(listing, network, now()),
       }
     },
-    async probe(listings) {
+    async probe(listings, { mayBeOld = false } = {}) {
       const { openTrips } = await import('./seller-trip.ts')
       const trip = openTrips({ allowPrivate, signal, host: async () => (await sources.dht()).host() })
-      const waiting = [...listings]
-      const probes = new Map<PeerId, Probe>()
+      const probes = new Map(mayBeOld ? probed : [])
+      const waiting = listings.filter(({ record }) => !probes.has(record.peer))
       const work = async () => {
         for (let next = waiting.shift(); next; next = waiting.shift())
           probes.set(next.record.peer, await trip(next.record))
       }
       await Promise.all(Array.from({ length: probesAtOnce }, work))
+      probed = probes
       return probes
     },
     [Symbol.asyncDispose]: () => sources[Symbol.asyncDispose](),

@@ -226,6 +226,14 @@ test('a condition on the round trip measures it unasked', async () => {
   expect(rows[0]!.measured).toContain('rtt')
 })
 
+test('when no round trip is short enough sellers are not measured twice to explain it', async () => {
+  const before = healthy.asked()
+  expect((await found('llama', 'rtt<0.001ms')).explanation!.nearest!.command).toMatch(/ 'rtt<=[\d.]+ms'$/)
+  const once = healthy.asked() - before
+  await found('llama', 'rtt<2s')
+  expect(healthy.asked() - before).toBe(2 * once)
+})
+
 test('where private networks are not allowed no seller in them is asked', async () => {
   const before = healthy.asked()
   const { stderr } = await runOpenseed(home, ['search', '--probe', ...registryFlags()], {
