@@ -64,14 +64,14 @@ test('a registry that always has more to tell keeps nobody waiting, and is not a
 
 test('what is new is asked for every few seconds, also where many sellers are known', async () => {
   const listings = Array.from({ length: 250 }, (_, number) => {
-    const { peer, binding, record } = announcedSeller(number + 1)
+    const one = announcedSeller(number + 1)
     return {
-      record: record(),
-      binding,
+      record: one.record(),
+      binding: one.binding,
       heartbeat: null,
       lastSeenMs: Date.now(),
       state: 'live' as const,
-      measured: { by: peer, sinceMs: 0, uptime: 1, heartbeats: 1 },
+      measured: { by: one.peer, sinceMs: 0, uptime: 1, heartbeats: 1 },
     }
   })
   const askedAtMs: number[] = []
