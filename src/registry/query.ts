@@ -83,7 +83,7 @@ export function cursorAfter({ price, entry }: Row): string {
 /** Throws `invalid_request` when a name is not among those known. */
 export function refuseUnknown(params: URLSearchParams, known: readonly string[]): void {
   for (const name of params.keys())
-    if (!known.includes(name)) throw invalid(name, `one of ${known.join(', ')}`)
+    if (!known.includes(name)) throw invalid(name.slice(0, 64), `one of ${known.join(', ')}`)
 }
 
 /** Throws `invalid_request`. */

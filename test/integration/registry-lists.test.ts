@@ -112,6 +112,13 @@ test('a condition holds for any of its tags, weak or not, and for everything the
   expect((await fetch(target, { headers: { 'if-none-match': '"other"' } })).status).toBe(200)
 })
 
+test('an answer to nonsense is no longer than it has to be', async () => {
+  await using registry = await startRegistry()
+  const reply = await fetch(`${registry.url}/v1/sellers?${'x'.repeat(7_000)}=1`)
+  expect(reply.status).toBe(400)
+  expect((await reply.text()).length).toBeLessThan(1_000)
+})
+
 test('HEAD tells what GET would, without the body', async () => {
   await using registry = await startRegistry()
   await list(registry, [1n])
