@@ -126,8 +126,8 @@ export async function resolveDeposit(channel: Channel, parts: FundingParts): Pro
   channel.deposit = null
   if (isUsed) channel.ledger.balance = balance
   await book.save(channel)
-  // The chain's own time says so, and not only ours.
-  if (!isUsed && isOver) await book.forgetDeposit(channel, deposit)
+  // By the chain's time and by ours: whoever lies about one of them frees no room of the day before its time.
+  if (!isUsed && isOver && now() / 1000 > validBefore) await book.forgetDeposit(channel, deposit)
   parts.log.info(
     { channel: channel.id, amount: deposit.amount.toString(), arrived: isUsed },
     isUsed ? 'deposit arrived' : 'deposit expired unused',
