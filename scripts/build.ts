@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build, type BuildOptions } from 'esbuild'
 import { nativeAddonPath } from '../src/base/assets.ts'
+import { joinParts } from './join-parts.ts'
 import { takeBuiltinsPlainly } from './plain-builtins.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -31,9 +32,11 @@ export const bundleOptions = {
 export async function buildBundle(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true })
   for await (const old of glob('*.js', { cwd: folder })) await rm(join(folder, old))
-  const { outputFiles } = await build({
+  const { outputFiles, metafile } = await build({
     ...bundleOptions,
     write: false,
+    metafile: true,
+    absWorkingDir: root,
     outdir: folder,
     format: 'esm',
     // What a command does is loaded when it runs: the tokenizer's tables alone would cost every start 100 ms.
@@ -44,7 +47,13 @@ export async function buildBundle(folder: string): Promise<void> {
       js: "const require=process.getBuiltinModule('node:module').createRequire(import.meta.url);",
     },
   })
-  for (const { path, text } of outputFiles) await writeFile(path, takeBuiltinsPlainly(text))
+  const parts = outputFiles.map(({ path, text }) => ({ path, text: takeBuiltinsPlainly(text) }))
+  const joined = await joinParts(parts, metafile, {
+    start: 'src/cli/run.ts',
+    config: 'src/config/config.ts',
+    search: 'src/cli/search-run.ts',
+  })
+  for (const { path, text } of joined) await writeFile(path, text)
   for (const name of addons) await copyFile(nativeAddonPath(name), join(folder, `${name}.node`))
   await chmod(join(folder, 'openseed.js'), 0o755)
 }
