@@ -31,9 +31,9 @@ export async function joinParts(
 
   const joined = Object.keys(sources).map(async (group) => {
     const members = [...groups].flatMap(([part, its]) => (its === group ? [part] : []))
-    const texted = new Map(members.map((part) => [part, redirect(texts.get(part)!, groups, group)]))
+    const toJoin = new Map(members.map((part) => [part, redirect(texts.get(part)!, groups, group)]))
     const contents = members.map((part) => exportAll(outputs, part)).join('\n')
-    return { path: join(folder, `${group}.js`), text: await bundleGroup(contents, texted, folder) }
+    return { path: join(folder, `${group}.js`), text: await bundleGroup(contents, toJoin, folder) }
   })
   const others = [...texts].map(([part, text]) => {
     const group = groups.get(part)

@@ -16,7 +16,7 @@ import {
 } from '../wire/peer-binding.ts'
 import type { PeerId } from '../wire/peer-id.ts'
 import type { RecordType, SellerRecord } from '../wire/record.ts'
-import { clockSkewSec, validateRecord, type RecordRefusal } from '../wire/validate-record.ts'
+import { heardByMs, validateRecord, type RecordRefusal } from '../wire/validate-record.ts'
 import type { Entry } from './entry.ts'
 import { RateLimit } from './rate-limit.ts'
 import type { SellerIndex, Source } from './seller-index.ts'
@@ -72,7 +72,7 @@ export function openAdmission(parts: AdmitParts): Admission {
   // Anybody may send what a seller signed: it was heard when that came, but not long after it was signed.
   const heardAt = (seq: number): Source => ({
     from: null,
-    seenMs: Math.min(now(), seq + clockSkewSec * 1_000),
+    seenMs: Math.min(now(), heardByMs(seq)),
   })
 
   function refuse(input: unknown, reason: Refusal, lastSeq?: number | null): Outcome {

@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
 import { mostDeltaItems, type DeltaItem } from '../wire/delta-batch.ts'
 import type { PeerId } from '../wire/peer-id.ts'
-import { clockSkewSec } from '../wire/validate-record.ts'
+import { heardByMs } from '../wire/validate-record.ts'
 import type { Admission } from './admit.ts'
 import type { Entry } from './entry.ts'
 import type { SellerIndex } from './seller-index.ts'
@@ -54,7 +54,7 @@ export async function applyDeltas(
     // A registry may have heard of a seller later than we did, but not later than the seller spoke.
     const heardBy = (signed: unknown) => ({
       from,
-      seenMs: Math.min(now(), lastSeenMs, seqOf(signed) + clockSkewSec * 1_000),
+      seenMs: Math.min(now(), lastSeenMs, heardByMs(seqOf(signed))),
     })
     const known = index.find(peerOf(record ?? heartbeat))
     if (record !== undefined && seqOf(record) > (known?.recordSeq ?? -1))

@@ -4,7 +4,7 @@ import { expectInteger, expectNumber, expectObject, present } from './fields.ts'
 import { parseBinding, type SignedBinding } from './peer-binding.ts'
 import { isPeerId, type PeerId } from './peer-id.ts'
 import type { HeartbeatRecord, SellerRecord } from './record.ts'
-import { clockSkewSec, validateRecord } from './validate-record.ts'
+import { heardByMs, validateRecord } from './validate-record.ts'
 
 /** A heartbeat this young makes a seller live; older, it is stale until its record expires. In milliseconds. */
 export const liveMs = 90_000
@@ -75,7 +75,7 @@ export function parseListing(input: unknown, { nowMs, skewSec }: ListingRules): 
     const beatMs = heartbeat?.ok ? heartbeat.record.seq : spokenAtMs(listing.heartbeat, peer)
     const spokeMs = Math.max(record.record.seq, beatMs)
     // Heard of later than it spoke, as clocks differ: that is how far a registry's word goes.
-    const latestMs = Math.min(nowMs, spokeMs + (skewSec ?? clockSkewSec) * 1_000)
+    const latestMs = Math.min(nowMs, heardByMs(spokeMs, skewSec))
     const lastSeenMs = Math.min(expectInteger(listing.lastSeenMs, 'lastSeenMs'), latestMs)
     return {
       record: record.record,

@@ -41,6 +41,15 @@ export type RecordVerdict<T extends RecordType = RecordType> =
 
 /** How far clocks may differ, in seconds. */
 export const clockSkewSec = 120
+
+/**
+ * The latest time at which a signer was heard, by the sequence (its own milliseconds) of what it signed. Anybody may
+ * bring that again at any later time.
+ */
+export function heardByMs(seq: number, skewSec = clockSkewSec): number {
+  return seq + skewSec * 1_000
+}
+
 /** The longest life of each type of record, in seconds. */
 export const mostTtlSec: Readonly<Record<RecordType, number>> = { seller: 1_200, heartbeat: 90, index: 3_600 }
 
