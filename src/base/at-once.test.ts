@@ -1,5 +1,6 @@
 import { expect, test, vi } from 'vitest'
 import { atOnce } from './at-once.ts'
+import { patient } from '../../test/fixtures/patient.ts'
 
 test('no more run than may, in the order in which they came, and a failure gives its place on', async () => {
   const inTurn = atOnce(2)
@@ -32,7 +33,7 @@ test('what takes longer than there is patience gives its place on, once, and is 
       return n
     }),
   )
-  await vi.waitUntil(() => begun.length === 3)
+  await vi.waitUntil(() => begun.length === 3, patient)
   // The first two come to an end without a place to give: a fourth waits for the third.
   gates[0]!.resolve()
   gates[1]!.resolve()

@@ -5,6 +5,7 @@ import { curve } from '../wire/curve.ts'
 import { openDigests } from '../wire/digests.ts'
 import type { IsValidSignature } from '../wire/peer-binding.ts'
 import { openBindingCheck } from './binding-check.ts'
+import { patient } from '../../test/fixtures/patient.ts'
 
 const seller = announcedSeller(1)
 const other = announcedSeller(2)
@@ -71,7 +72,7 @@ test('what a contract refuses stays refused', async () => {
       fresh(() => expect.unreachable()),
     ),
   ).toBe(false)
-  await vi.waitUntil(() => ask.mock.results.length === 1)
+  await vi.waitUntil(() => ask.mock.results.length === 1, patient)
   expect(
     await check.isValid(
       odd,

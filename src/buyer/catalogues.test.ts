@@ -7,6 +7,7 @@ import { signRecord } from '../wire/record.ts'
 import { catalogHash, catalogText, type RecordModel } from '../wire/seller-record.ts'
 import type { KnownSeller } from './announced.ts'
 import { openCatalogues } from './catalogues.ts'
+import { patient } from '../../test/fixtures/patient.ts'
 
 const startMs = 1_800_000_000_000
 const models: RecordModel[] = Array.from({ length: 40 }, (_, n) => ({
@@ -53,7 +54,7 @@ test('models are read from the seller itself, once, and kept for as long as a re
   const { catalogues, asked, read } = openWith({ 'openseed://p/openseed/v1/catalog': () => text })
   expect(catalogues.modelsOf(byPeer)).toBeNull()
   catalogues.follow([byPeer])
-  await vi.waitUntil(() => read.mock.calls.length === 1)
+  await vi.waitUntil(() => read.mock.calls.length === 1, patient)
   catalogues.follow([byPeer])
   expect(catalogues.modelsOf(byPeer)).toEqual(models)
   expect(asked).toEqual(['openseed://p/openseed/v1/catalog'])
@@ -80,10 +81,10 @@ test('what does not have the hash is not believed, and the next who names it is 
     'openseed://p/openseed/v1/catalog': () => text,
   })
   catalogues.follow([liar, byPeer])
-  await vi.waitUntil(() => asked.length === 1)
+  await vi.waitUntil(() => asked.length === 1, patient)
   expect(catalogues.modelsOf(byPeer)).toBeNull()
   catalogues.follow([liar, byPeer])
-  await vi.waitUntil(() => read.mock.calls.length === 1, { timeout: 5_000 })
+  await vi.waitUntil(() => read.mock.calls.length === 1, patient)
   expect(asked).toHaveLength(2)
   expect(catalogues.modelsOf(byPeer)).toEqual(models)
   await catalogues.close()

@@ -6,6 +6,7 @@ import { deltaEvent, doneEvent } from '../../test/fixtures/buyer-seller-bytes.ts
 import { OpenSeedError } from '../base/errors.ts'
 import type { ExchangeOutcome, ExchangeReply } from './exchange-types.ts'
 import type { Gateway } from './gateway.ts'
+import { patient } from '../../test/fixtures/patient.ts'
 
 const opened: Gateway[] = []
 afterEach(async () => {
@@ -119,11 +120,11 @@ describe('a stream', () => {
       stillFor = seen === written ? stillFor + 1 : 0
       seen = written
       return stillFor === 5
-    })
+    }, patient)
     expect(written).toBeLessThan(64 * 1024 * 1024)
     const stalledAt = written
     reply.resume()
-    await vi.waitUntil(() => written > stalledAt)
+    await vi.waitUntil(() => written > stalledAt, patient)
     body.removeListener('drain', fill)
     reply.destroy()
   })

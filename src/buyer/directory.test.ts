@@ -6,6 +6,7 @@ import { silentLog } from '../base/log.ts'
 import type { RegistryNews } from '../net/registry-feed.ts'
 import { curve } from '../wire/curve.ts'
 import { openDirectory, type DirectoryOptions } from './directory.ts'
+import { patient } from '../../test/fixtures/patient.ts'
 
 const open = (over: Partial<DirectoryOptions> = {}) =>
   openDirectory({
@@ -84,6 +85,6 @@ test('what is new is asked for every few seconds, also where many sellers are kn
   )
   await directory.settled()
   expect(directory.find(listings[249]!.record.peer)).not.toBeNull()
-  await vi.waitUntil(() => askedAtMs.length >= 2, { timeout: 5000 })
+  await vi.waitUntil(() => askedAtMs.length >= 2, patient)
   await directory.close()
 })

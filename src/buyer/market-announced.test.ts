@@ -14,6 +14,7 @@ import { curve } from '../wire/curve.ts'
 import type { AnnouncedSeller } from './announced.ts'
 import type { Discovery } from './explain-none.ts'
 import { openMarket } from './market.ts'
+import { patient } from '../../test/fixtures/patient.ts'
 
 const opened: { close: () => unknown }[] = []
 afterEach(async () => {
@@ -31,7 +32,7 @@ async function marketOf(discovery?: Discovery) {
     ...testRules,
     urls: [],
     ...(discovery && { discovery }),
-    clientFor: (url) => openSellerClient({ url, connectTimeoutMs: 500 }),
+    clientFor: (url) => openSellerClient({ url, connectTimeoutMs: 5_000 }),
     saveTerms: async () => {},
     loadTerms: async () => [],
     now: () => 1_800_000_000_000,
@@ -167,7 +168,7 @@ describe('of a large market where the cheapest are not to be bought from', () =>
       if (candidates.some(({ sellerUrl }) => sellerUrl === seller.url)) return
       known = candidates.length
       for (const { sellerUrl } of candidates) market.report(sellerUrl, { kind: 'failed' })
-      await vi.waitUntil(async () => (await market.candidates('llama3:8b')).length > known)
+      await vi.waitUntil(async () => (await market.candidates('llama3:8b')).length > known, patient)
     }
     expect.unreachable('the seller that is well was never looked at')
   })

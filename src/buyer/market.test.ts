@@ -11,6 +11,7 @@ import { silentLog } from '../base/log.ts'
 import { openSellerClient } from '../net/seller-client.ts'
 import { encodeSellerTerms } from '../wire/terms.ts'
 import { openMarket, type Market, type MarketOptions } from './market.ts'
+import { patient } from '../../test/fixtures/patient.ts'
 
 const startMs = 1_800_000_000_000
 const opened: { close: () => unknown }[] = []
@@ -30,7 +31,7 @@ async function marketOf(urls: string[], over: Partial<MarketOptions> = {}) {
   const market: Market = await openMarket({
     ...testRules,
     urls,
-    clientFor: (url) => openSellerClient({ url, connectTimeoutMs: 500 }),
+    clientFor: (url) => openSellerClient({ url, connectTimeoutMs: 5_000 }),
     saveTerms: async (url, terms) => saved.set(url, terms),
     loadTerms: async () => [],
     now: () => clock.nowMs,
@@ -64,7 +65,7 @@ describe('a market', () => {
     expect(await sellersOf(market)).toEqual([seller.url])
     expect(await sellersOf(market)).toEqual([seller.url])
     expect(seller.asked).toBe(1)
-    await vi.waitUntil(() => saved.has(seller.url))
+    await vi.waitUntil(() => saved.has(seller.url), patient)
     expect(JSON.parse(saved.get(seller.url)!)).toEqual(encodeSellerTerms(termsWith()))
     expect(market.terms(seller.url)).toEqual(termsWith())
   })
@@ -91,7 +92,7 @@ describe('a market', () => {
     clock.nowMs += 60_001
     seller.answer = answerTerms(termsWith({ offers: [offerFor('llama3:8b'), offerFor('new')] }))
     expect(await sellersOf(market)).toEqual([seller.url])
-    await vi.waitUntil(() => market.listModels().length === 2)
+    await vi.waitUntil(() => market.listModels().length === 2, patient)
     expect(seller.asked).toBe(2)
   })
 
@@ -131,7 +132,7 @@ describe('a market', () => {
     )
     const cheap = await server(termsWith({ offers: [offerFor('a', { offer: { maxContext: 4096 } })] }))
     const { market } = await marketOf([dear.url, cheap.url])
-    await vi.waitUntil(() => market.listModels()[0]?.sellers === 2)
+    await vi.waitUntil(() => market.listModels()[0]?.sellers === 2, patient)
     const common = { maxOutput: 8192, priceIn: 150_000n, priceOut: 600_000n }
     expect(market.listModels()).toEqual([
       { id: 'a', sellers: 2, maxContext: 4096, ...common },
@@ -168,7 +169,7 @@ describe('a market', () => {
     expect(seller.asked).toBe(1)
     clock.nowMs += 1001
     await market.candidates('llama3:8b')
-    await vi.waitUntil(() => market.health().get(seller.url)?.isSilent !== true)
+    await vi.waitUntil(() => market.health().get(seller.url)?.isSilent !== true, patient)
     expect(seller.asked).toBe(2)
     expect(market.health().get(seller.url)?.failures).toBe(1)
   })
@@ -188,7 +189,7 @@ describe('a seller that is not what it was', () => {
     seller.answer = answerTerms(moved)
     clock.nowMs += 60_001
     market.listModels()
-    await vi.waitUntil(() => market.terms(seller.url) === null)
+    await vi.waitUntil(() => market.terms(seller.url) === null, patient)
     await expect(market.candidates('llama3:8b')).rejects.toMatchObject({
       code: 'no_seller',
       message: expect.stringContaining('payTo changed'),
@@ -204,7 +205,7 @@ describe('a seller that is not what it was', () => {
     const { market, clock } = await marketOf([seller.url], { loadTerms: storedTerms(seller.url) })
     clock.nowMs += 60_001
     market.listModels()
-    await vi.waitUntil(() => market.terms(seller.url)?.payTo === otherPayTo)
+    await vi.waitUntil(() => market.terms(seller.url)?.payTo === otherPayTo, patient)
     expect(await sellersOf(market)).toEqual([seller.url])
   })
 

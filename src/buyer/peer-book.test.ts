@@ -4,6 +4,7 @@ import { silentLog } from '../base/log.ts'
 import { encodeRecord, signRecord, type SellerRecord } from '../wire/record.ts'
 import type { KnownSeller } from './announced.ts'
 import { openPeerBook, type PeerBookParts } from './peer-book.ts'
+import { patient } from '../../test/fixtures/patient.ts'
 
 const startMs = 1_800_000_000_000
 const key = nodeKey(1)
@@ -41,7 +42,7 @@ function bookWith(parts: Partial<PeerBookParts> = {}) {
 test('the table comes first, and what it said is remembered', async () => {
   const { book, saved, lookUp } = bookWith({ find: () => listedAt(1) })
   expect(await book.targetOf(peer)).toEqual(targetAt(1))
-  await vi.waitUntil(() => saved.get(peer) === encodeRecord(recordAt(1)))
+  await vi.waitUntil(() => saved.get(peer) === encodeRecord(recordAt(1)), patient)
   expect(lookUp).not.toHaveBeenCalled()
 })
 
@@ -56,8 +57,8 @@ test('while an old place is tried, the next one is looked up', async () => {
   const { book, clock } = bookWith({ load: async () => encodeRecord(recordAt(2)), lookUp })
   clock.nowMs += 2_000_000
   expect(await book.targetOf(peer)).toEqual(targetAt(2))
-  await vi.waitUntil(() => lookUp.mock.results.length === 1)
-  await vi.waitUntil(async () => (await book.targetOf(peer))?.addrs[0]?.endsWith('3'))
+  await vi.waitUntil(() => lookUp.mock.results.length === 1, patient)
+  await vi.waitUntil(async () => (await book.targetOf(peer))?.addrs[0]?.endsWith('3'), patient)
   expect(lookUp).toHaveBeenCalledTimes(1)
 })
 

@@ -5,6 +5,7 @@ import { openDigests } from '../wire/digests.ts'
 import type { PeerId } from '../wire/peer-id.ts'
 import { openDhtFeed, type DhtFeed, type DhtFeedParts } from './dht-feed.ts'
 import type { SellerNews } from './seller-news.ts'
+import { patient } from '../../test/fixtures/patient.ts'
 
 const feeds: DhtFeed[] = []
 afterEach(async () => {
@@ -69,7 +70,7 @@ const [a, b, c] = [1, 2, 3].map((number) => announcedSeller(number)) as [
 test('everybody who is listed is found without being asked for, and a model once it is', async () => {
   const { dht, asked } = dhtOf({ '*': [a], m: [b] })
   const { feed, peers, found } = feedOver(dht)
-  await vi.waitUntil(() => found.length === 1)
+  await vi.waitUntil(() => found.length === 1, patient)
   await feed.look('m')
   expect(peers()).toEqual([a.peer, b.peer])
   expect(found[1]?.binding).toEqual(b.binding)
@@ -136,7 +137,7 @@ test('however many models are asked for, it keeps looking for a bounded number o
   for (let n = 0; n < 200; n += 1) await feed.look(`m${n}`)
   asked.length = 0
   clock.nowMs += 3_600_000
-  await vi.waitUntil(() => asked.length >= 63, { timeout: 5_000 })
+  await vi.waitUntil(() => asked.length >= 63, patient)
   expect(asked).not.toContain('m0')
   expect(asked).toContain('m199')
   expect(asked.length).toBeLessThanOrEqual(64)

@@ -7,6 +7,7 @@ import { encodeRecord } from '../wire/record.ts'
 import { openLanFeed, type LanFeed } from './lan-feed.ts'
 import type { PeerTarget } from './p2p/open-host.ts'
 import type { SellerNews } from './seller-news.ts'
+import { patient } from '../../test/fixtures/patient.ts'
 
 const feeds: LanFeed[] = []
 afterEach(async () => {
@@ -46,20 +47,20 @@ test('a neighbour is asked what it sells, and is found where it was met', async 
   const { feed, found, asked, closed } = feedWith(() => answerOf(seller))
   feed.met({ peer: seller.peer, addrs })
   feed.met({ peer: seller.peer, addrs })
-  await vi.waitUntil(() => found.length === 1)
+  await vi.waitUntil(() => found.length === 1, patient)
   expect(found[0]).toMatchObject({ record: { peer: seller.peer }, binding: seller.binding, metAt: addrs })
   expect(found[0]?.heartbeat?.body.free).toBe(3)
   expect(asked).toHaveLength(1)
-  await vi.waitUntil(() => closed.mock.calls.length === 1)
+  await vi.waitUntil(() => closed.mock.calls.length === 1, patient)
 })
 
 test('it is asked again a minute later, so that its record does not run out', async () => {
   const { feed, found, clock } = feedWith(() => answerOf(seller))
   feed.met({ peer: seller.peer, addrs })
-  await vi.waitUntil(() => found.length === 1)
+  await vi.waitUntil(() => found.length === 1, patient)
   clock.nowMs += 61_000
   feed.met({ peer: seller.peer, addrs })
-  await vi.waitUntil(() => found.length === 2)
+  await vi.waitUntil(() => found.length === 2, patient)
 })
 
 test.each([
@@ -70,6 +71,6 @@ test.each([
 ])('a neighbour that %s is left alone', async (_name, answer, status) => {
   const { feed, found, closed } = feedWith(answer, status)
   feed.met({ peer: seller.peer, addrs })
-  await vi.waitUntil(() => closed.mock.calls.length === 1)
+  await vi.waitUntil(() => closed.mock.calls.length === 1, patient)
   expect(found).toEqual([])
 })

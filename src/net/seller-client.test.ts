@@ -16,6 +16,7 @@ import {
   type SellerClient,
   type SellerRequest,
 } from './seller-client.ts'
+import { patient } from '../../test/fixtures/patient.ts'
 
 const opened: { close: () => unknown }[] = []
 afterEach(async () => {
@@ -141,14 +142,11 @@ describe('an answered request', () => {
     await reader.next()
     let seen = -1
     let stillFor = 0
-    await vi.waitUntil(
-      () => {
-        stillFor = seen === sent ? stillFor + 1 : 0
-        seen = sent
-        return stillFor === 30
-      },
-      { interval: 20 },
-    )
+    await vi.waitUntil(() => {
+      stillFor = seen === sent ? stillFor + 1 : 0
+      seen = sent
+      return stillFor === 30
+    }, patient)
     expect(sent).toBeLessThan(total / 2)
     let received = 0
     for (let next = await reader.next(); !next.done; next = await reader.next()) received += next.value.length

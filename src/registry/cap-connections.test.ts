@@ -3,6 +3,7 @@ import { createServer } from 'node:http'
 import { connect, type AddressInfo } from 'node:net'
 import { expect, test, vi } from 'vitest'
 import { capConnections } from './cap-connections.ts'
+import { patient } from '../../test/fixtures/patient.ts'
 
 test('whoever holds many connections gets no more, and has room again when some end', async () => {
   const server = createServer((_request, response) => response.end('ok'))
@@ -24,7 +25,7 @@ test('whoever holds many connections gets no more, and has room again when some 
   await once(refused.resume(), 'close')
   await expect(ask()).rejects.toThrow()
   held[0]!.destroy()
-  await vi.waitFor(async () => expect(await ask()).toBe('ok'), { timeout: 5_000, interval: 10 })
+  await vi.waitFor(async () => expect(await ask()).toBe('ok'), patient)
   for (const socket of held) socket.destroy()
   server.close()
 })

@@ -5,8 +5,8 @@ import { silentLog } from '../base/log.ts'
 import { openRegistryServer, type RegistryServer, type RegistryServerOptions } from './http.ts'
 import { RateLimit } from './rate-limit.ts'
 import type { Reply, Route } from './routes.ts'
+import { patient } from '../../test/fixtures/patient.ts'
 
-const soon = { timeout: 10_000, interval: 20 }
 const page: Reply = { status: 200, text: 'x'.repeat(1_048_576) }
 
 function startServer(more: Partial<RegistryServerOptions> = {}): Promise<RegistryServer> {
@@ -46,12 +46,12 @@ test('who asks and does not read is not answered further, until it reads or goes
   const sockets = Array.from({ length: 10 }, () => askOnly(server, 10))
   const other = { 'x-forwarded-for': '192.0.2.7' }
   try {
-    await vi.waitUntil(async () => (await statusOf(server)) === 429, soon)
+    await vi.waitUntil(async () => (await statusOf(server)) === 429, patient)
     expect(await statusOf(server, other)).toBe(200)
   } finally {
     for (const socket of sockets) socket.destroy()
   }
-  await vi.waitUntil(async () => (await statusOf(server)) === 200, soon)
+  await vi.waitUntil(async () => (await statusOf(server)) === 200, patient)
 })
 
 test('a connection on which nothing moves is closed, also while an answer waits to be read', async () => {
@@ -59,8 +59,8 @@ test('a connection on which nothing moves is closed, also while an answer waits 
   const socket = askOnly(server, 20)
   let got = 0
   await once(socket, 'connect')
-  await vi.waitUntil(async () => (await statusOf(server)) === 429, soon)
-  await vi.waitUntil(async () => (await statusOf(server)) === 200, soon)
+  await vi.waitUntil(async () => (await statusOf(server)) === 429, patient)
+  await vi.waitUntil(async () => (await statusOf(server)) === 200, patient)
   socket.on('data', (chunk) => (got += chunk.length)).resume()
   await once(socket, 'close')
   expect(got).toBeLessThan(20 * page.text.length)

@@ -5,6 +5,7 @@ import { listingText } from './entry.ts'
 import { afterProbe, measuredHealth, type Health } from './health.ts'
 import { openProber } from './prober.ts'
 import { SellerIndex } from './seller-index.ts'
+import { patient } from '../../test/fixtures/patient.ts'
 
 const startMs = 1_900_000_000_000
 const answered: ProbeOutcome = { kind: 'answered', via: 'url', rttMs: 20 }
@@ -30,13 +31,13 @@ test('every live seller is asked, none twice within its rest, and what came of i
     return Promise.resolve(answered)
   }
   await using _prober = openProber({ index, probe, now, perSec: 1_000, everyMs: 60 })
-  await vi.waitFor(() => expect(asked).toHaveLength(3))
+  await vi.waitFor(() => expect(asked).toHaveLength(3), patient)
   nowMs += 59
   const before = looks
-  await vi.waitFor(() => expect(looks).toBeGreaterThan(before + 2 * sellers.length))
+  await vi.waitFor(() => expect(looks).toBeGreaterThan(before + 2 * sellers.length), patient)
   expect(asked).toHaveLength(3)
   nowMs += 1
-  await vi.waitFor(() => expect(asked).toHaveLength(6))
+  await vi.waitFor(() => expect(asked).toHaveLength(6), patient)
   expect(asked.slice(3)).toEqual(asked.slice(0, 3))
   const listing = JSON.parse(listingText(index.find(sellers[0]!.peer)!, 'me', nowMs)) as object
   expect(listing).toMatchObject({ measured: { by: 'me', atMs: nowMs, via: 'url', rttMs: 20, success: 1 } })
@@ -55,7 +56,7 @@ test('silent sellers are not asked, and one that is spared is neither praised no
     return Promise.resolve({ kind: 'spared' })
   }
   await using _prober = openProber({ index, probe, now: () => nowMs, perSec: 1_000, everyMs: 60 })
-  await vi.waitFor(() => expect(asked).toEqual([spared.peer]))
+  await vi.waitFor(() => expect(asked).toEqual([spared.peer]), patient)
   expect(index.find(spared.peer)!.health).toBeNull()
 })
 
@@ -66,11 +67,11 @@ test('no more than 64 questions wait at a time, and a probe that fails by itself
   const probe: Probe = () => new Promise((_, reject) => waiting.push(() => reject(new Error('odd'))))
   {
     await using _prober = openProber({ index, probe, now: () => startMs, perSec: 100_000, everyMs: 60 })
-    await vi.waitFor(() => expect(waiting).toHaveLength(64))
+    await vi.waitFor(() => expect(waiting).toHaveLength(64), patient)
     await new Promise((resolve) => setImmediate(resolve))
     expect(waiting).toHaveLength(64)
     for (const fail of waiting) fail()
-    await vi.waitFor(() => expect(waiting).toHaveLength(80))
+    await vi.waitFor(() => expect(waiting).toHaveLength(80), patient)
     for (const fail of waiting) fail()
   }
 })

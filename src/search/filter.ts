@@ -55,14 +55,15 @@ export function bounded(pattern: RegExp): Pattern {
   let [spentMs, endedMs] = [0, 0]
 
   function look(text: string): boolean {
-    const beganMs = performance.now()
+    const [beganMs, began] = [performance.now(), process.cpuUsage()]
     // A watched search begins anew each time.
     if (beganMs - endedMs > mostTextMs) spentMs = 0
     if (spentMs > mostPatternMs) return refuseSlow(source)
     const holds = isCheap(text) ? pattern.test(text) : (cutOff ??= openCutOff(pattern))(text)
     endedMs = performance.now()
     // Only what a text has made slow: many are looked at, and that alone is no reason to refuse.
-    if (endedMs - beganMs > slowMs) spentMs += endedMs - beganMs
+    // And only what it took of the processor: a busy machine makes all of them slow.
+    if (endedMs - beganMs > slowMs) spentMs += process.cpuUsage(began).user / 1_000
     return holds
   }
 

@@ -9,6 +9,7 @@ import { encodeRecord, type HeartbeatRecord, type SellerRecord } from '../wire/r
 import { catalogHash, catalogText } from '../wire/seller-record.ts'
 import { validateRecord } from '../wire/validate-record.ts'
 import { openAnnouncer, type Announcer, type AnnouncerParts, type AnnounceTarget } from './announcer.ts'
+import { patient } from '../../test/fixtures/patient.ts'
 
 const walletKey = `0x${'5e'.repeat(32)}` as const
 const payTo = curve.addressOf(walletKey)
@@ -104,7 +105,7 @@ test('registers, then sends heartbeats with its load', async () => {
   const registry = new TestRegistry()
   const { announcer: seller, stored } = await announcer()
   seller.add(registry)
-  await vi.waitUntil(() => registry.beats.length >= 3)
+  await vi.waitUntil(() => registry.beats.length >= 3, patient)
   expect(registry.records).toHaveLength(1)
   const [record] = registry.records
   expect(record?.body.models).toEqual([recordModel()])
@@ -124,10 +125,10 @@ test('a change is told to every registry at once, not at the next heartbeat', as
   let models = [recordModel()]
   const { announcer: seller } = await announcer({ models: () => models, beatEveryMs: () => 3_600_000 })
   for (const registry of registries) seller.add(registry)
-  await vi.waitUntil(() => registries.every(({ beats }) => beats.length === 1))
+  await vi.waitUntil(() => registries.every(({ beats }) => beats.length === 1), patient)
   models = [recordModel({ in: 7n })]
   seller.changed()
-  await vi.waitUntil(() => registries.every(({ records }) => records.length === 2))
+  await vi.waitUntil(() => registries.every(({ records }) => records.length === 2), patient)
   const [first, second] = registries
   expect(first?.records[1]?.body.models?.[0]?.in).toBe(7n)
   expect(first?.records[1]).toEqual(second?.records[1])
@@ -137,9 +138,9 @@ test('a registry that lost its memory is told again', async () => {
   const registry = new TestRegistry()
   const { announcer: seller } = await announcer()
   seller.add(registry)
-  await vi.waitUntil(() => registry.beats.length >= 1)
+  await vi.waitUntil(() => registry.beats.length >= 1, patient)
   registry.records = []
-  await vi.waitUntil(() => registry.records.length === 1)
+  await vi.waitUntil(() => registry.records.length === 1, patient)
 })
 
 test('a registry that is down is tried until it is back, and the other one hears nothing of it', async () => {
@@ -148,10 +149,10 @@ test('a registry that is down is tried until it is back, and the other one hears
   const { announcer: seller } = await announcer()
   seller.add(down)
   seller.add(up)
-  await vi.waitUntil(() => up.beats.length >= 3)
+  await vi.waitUntil(() => up.beats.length >= 3, patient)
   expect(down.records).toEqual([])
   down.isDown = false
-  await vi.waitUntil(() => down.beats.length >= 1, { timeout: 5000 })
+  await vi.waitUntil(() => down.beats.length >= 1, patient)
   expect(down.records).toEqual(up.records)
 })
 
@@ -159,7 +160,7 @@ test('a clean end says goodbye', async () => {
   const registry = new TestRegistry()
   const { announcer: seller } = await announcer({ beatEveryMs: () => 3_600_000 })
   seller.add(registry)
-  await vi.waitUntil(() => registry.beats.length === 1)
+  await vi.waitUntil(() => registry.beats.length === 1, patient)
   await seller.close()
   expect(registry.beats.at(-1)?.body.leaving).toBe(true)
 })
@@ -169,7 +170,7 @@ test('the sequence goes on rising although the clock went back', async () => {
   const nowMs = Date.now()
   const { announcer: seller, stored } = await announcer({ loadSeq: async () => nowMs + 60_000 })
   seller.add(registry)
-  await vi.waitUntil(() => registry.beats.length >= 1)
+  await vi.waitUntil(() => registry.beats.length >= 1, patient)
   expect(stored.seq).toBe(nowMs + 60_001)
   expect(registry.records[0]?.seq).toBe(nowMs + 60_001)
 })
@@ -178,7 +179,7 @@ test('a sequence that a wrong clock left in the far future is not gone on from',
   const registry = new TestRegistry()
   const { announcer: seller } = await announcer({ loadSeq: async () => Date.now() + 86_400_000 })
   seller.add(registry)
-  await vi.waitUntil(() => registry.beats.length >= 1)
+  await vi.waitUntil(() => registry.beats.length >= 1, patient)
   expect(registry.records[0]?.seq).toBeLessThan(Date.now() + 1000)
 })
 
@@ -189,9 +190,9 @@ test('a seller whose clock was ahead is announced once the clock is put right, w
   const log = { ...silentLog, warn: (details: unknown) => void refusals.push(details) }
   const { announcer: seller } = await announcer({ now: () => Date.now() + aheadMs, log })
   seller.add(registry)
-  await vi.waitUntil(() => refusals.length === 1)
+  await vi.waitUntil(() => refusals.length === 1, patient)
   aheadMs = 0
-  await vi.waitUntil(() => registry.beats.length >= 2, { timeout: 10_000 })
+  await vi.waitUntil(() => registry.beats.length >= 2, patient)
   expect(registry.records.at(-1)!.seq).toBeLessThanOrEqual(Date.now())
   expect(registry.beats.at(-1)!.seq).toBeLessThanOrEqual(Date.now())
 })
@@ -200,10 +201,10 @@ test('of two homes with one key the second does not announce', async () => {
   const registry = new TestRegistry()
   const { announcer: first } = await announcer()
   first.add(registry)
-  await vi.waitUntil(() => registry.beats.length >= 1)
+  await vi.waitUntil(() => registry.beats.length >= 1, patient)
   const { announcer: second, taken } = await announcer()
   second.add(registry)
-  await vi.waitUntil(() => taken.length > 0)
+  await vi.waitUntil(() => taken.length > 0, patient)
   expect(taken[0]).toMatchObject({ atStart: true, error: { code: 'identity_in_use' } })
   expect(registry.records).toHaveLength(1)
 })
@@ -212,10 +213,10 @@ test('the second takes over when told so, and the first gives way at its next he
   const registry = new TestRegistry()
   const { announcer: first, taken } = await announcer()
   first.add(registry)
-  await vi.waitUntil(() => registry.beats.length >= 1)
+  await vi.waitUntil(() => registry.beats.length >= 1, patient)
   const { announcer: second } = await announcer({ takeOver: true })
   second.add(registry)
-  await vi.waitUntil(() => taken.length === 1)
+  await vi.waitUntil(() => taken.length === 1, patient)
   expect(taken[0]).toMatchObject({ atStart: false, error: { code: 'identity_in_use' } })
   expect(registry.records).toHaveLength(2)
 })
@@ -259,12 +260,12 @@ test('a home restored from a backup announces once the record of the lost one is
   const registry = new TestRegistry()
   const { announcer: lost } = await announcer()
   lost.add(registry)
-  await vi.waitUntil(() => registry.beats.length >= 1)
+  await vi.waitUntil(() => registry.beats.length >= 1, patient)
   await lost.close()
   registry.isLive = false
   const { announcer: restored } = await announcer({ loadSeq: async () => 5 })
   restored.add(registry)
-  await vi.waitUntil(() => registry.records.length === 2)
+  await vi.waitUntil(() => registry.records.length === 2, patient)
 })
 
 test('more models than a record holds go by the hash of a catalogue', async () => {
@@ -272,7 +273,7 @@ test('more models than a record holds go by the hash of a catalogue', async () =
   const models = Array.from({ length: 200 }, (_, n) => recordModel({ id: `model ${n}` }))
   const { announcer: seller } = await announcer({ models: () => models })
   seller.add(registry)
-  await vi.waitUntil(() => registry.records.length === 1)
+  await vi.waitUntil(() => registry.records.length === 1, patient)
   expect(registry.records[0]?.body).toMatchObject({
     models: null,
     catalog: {
@@ -288,11 +289,11 @@ test('a seller without an address is announced, and again when it has one', asyn
   const { announcer: seller } = await announcer({ profile: { ...profile, url: null }, addrs: () => addrs })
   seller.add(registry)
   expect(seller.isReachable()).toBe(false)
-  await vi.waitUntil(() => registry.beats.length > 0)
+  await vi.waitUntil(() => registry.beats.length > 0, patient)
   expect(registry.records[0]?.body).toMatchObject({ url: null, addrs: [] })
   addrs = ['/ip4/9.9.9.9/tcp/8405']
   seller.changed()
-  await vi.waitUntil(() => registry.records.length === 2)
+  await vi.waitUntil(() => registry.records.length === 2, patient)
   expect(seller.isReachable()).toBe(true)
   expect(registry.records[1]?.body).toMatchObject({ url: null, addrs })
 })

@@ -4,6 +4,7 @@ import { silentLog } from '../base/log.ts'
 import type { PutOutcome } from '../net/p2p/open-host.ts'
 import type { SellerRecord } from '../wire/record.ts'
 import { openDhtAnnouncer, type DhtAnnouncer, type DhtAnnouncerParts } from './dht-announcer.ts'
+import { patient } from '../../test/fixtures/patient.ts'
 
 const opened: DhtAnnouncer[] = []
 afterEach(async () => {
@@ -58,7 +59,7 @@ function start(over: Partial<DhtAnnouncerParts> = {}) {
     change.resolve()
     change = Promise.withResolvers()
   }
-  const whole = (count = 5) => vi.waitUntil(() => announcer.progress().told === count, { interval: 5 })
+  const whole = (count = 5) => vi.waitUntil(() => announcer.progress().told === count, patient)
   return { announcer, told, now, seller, changed, whole }
 }
 
@@ -78,7 +79,7 @@ test('a change tells what is new at once and repeats nothing', async () => {
   now.record = seller.record()
   now.models = ['a', 'c']
   changed()
-  await vi.waitUntil(() => told.provided.includes('c'))
+  await vi.waitUntil(() => told.provided.includes('c'), patient)
   expect(told.records).toEqual([first, now.record.seq])
   expect(told.bindings).toBe(1)
   expect(told.provided).toHaveLength(4)
@@ -99,7 +100,7 @@ test('before a record is told it is asked whether another home has told one, bes
   isAlone = false
   now.record = seller.record()
   changed()
-  await vi.waitUntil(() => asked.length === 2)
+  await vi.waitUntil(() => asked.length === 2, patient)
   expect(asked).toEqual([null, first])
   expect(told.records).toEqual([first])
 })
@@ -111,7 +112,7 @@ test('after ten minutes all of it is told again', async () => {
   changed()
   now.atMs += 1
   changed()
-  await vi.waitUntil(() => told.provided.length === 6)
+  await vi.waitUntil(() => told.provided.length === 6, patient)
   expect(told.bindings).toBe(2)
 })
 
@@ -140,11 +141,11 @@ test.each([
     log: silentLog,
   })
   opened.push(announcer)
-  await vi.waitUntil(() => asked === 1)
+  await vi.waitUntil(() => asked === 1, patient)
   expect(told.records).toEqual([])
   Object.assign(told, { holders: 8, refusal: null, failure: null })
   change.resolve()
-  await vi.waitUntil(() => announcer.progress().told === 3)
+  await vi.waitUntil(() => announcer.progress().told === 3, patient)
   expect(told.records).toEqual([record.seq])
 })
 
@@ -153,12 +154,12 @@ test('the first record of a run is told again soon, when those who have one of t
   await whole()
   now.atMs += 31_000
   changed()
-  await vi.waitUntil(() => told.records.length === 2)
+  await vi.waitUntil(() => told.records.length === 2, patient)
   expect(told.records[1]).toBe(told.records[0])
   now.atMs += 31_000
   now.models = ['c']
   changed()
-  await vi.waitUntil(() => told.provided.includes('c'))
+  await vi.waitUntil(() => told.provided.includes('c'), patient)
   expect(told.records).toHaveLength(2)
   expect(told.bindings).toBe(1)
 })

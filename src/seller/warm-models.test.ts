@@ -7,6 +7,7 @@ import type { Json } from './engine/json.ts'
 import { askLoaded } from './engine/loaded.ts'
 import { probeEngine } from './engine/probe.ts'
 import { watchWarm } from './warm-models.ts'
+import { patient } from '../../test/fixtures/patient.ts'
 
 type Replies = Record<string, { status?: number; body: unknown }>
 
@@ -40,18 +41,18 @@ test.each([
   ['LM Studio', replies.lmStudio, ['meta-llama-3.1-8b-instruct']],
 ])('%s tells what it has loaded', async (_, recorded, ids) => {
   const warm = await watched(recorded)
-  await vi.waitFor(() => expect(warm.ids()).toEqual(ids))
+  await vi.waitFor(() => expect(warm.ids()).toEqual(ids), patient)
 })
 
 test('Ollama tells it in its list of processes, and the next look sees a change', async () => {
   const show = { body: { capabilities: ['completion'], model_info: {} } }
   const recorded: Replies = { ...replies.ollama, '/api/show': show }
   const warm = await watched(recorded)
-  await vi.waitFor(() => expect(warm.ids()).toEqual(['qwen3:8b']))
+  await vi.waitFor(() => expect(warm.ids()).toEqual(['qwen3:8b']), patient)
   recorded['/api/ps'] = { body: { models: [{ name: 'phi3:mini' }, { name: 'unknown:1b' }] } }
-  await vi.waitFor(() => expect(warm.ids()).toEqual(['phi3:mini']))
+  await vi.waitFor(() => expect(warm.ids()).toEqual(['phi3:mini']), patient)
   recorded['/api/ps'] = { status: 500, body: {} }
-  await vi.waitFor(() => expect(warm.ids()).toEqual([]))
+  await vi.waitFor(() => expect(warm.ids()).toEqual([]), patient)
 })
 
 test('a router that has loaded none has none; who does not tell is not asked', async () => {

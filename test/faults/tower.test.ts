@@ -18,6 +18,7 @@ import {
   towerCode,
 } from '../fixtures/tower.ts'
 import { startTowerProcess, type TowerTask } from '../fixtures/tower-process.ts'
+import { patient } from '../fixtures/patient.ts'
 
 const parts = new AsyncDisposableStack()
 const headStartSec = 225
@@ -68,7 +69,7 @@ test.skipIf(process.platform !== 'linux')(
     const { task, buyer } = tale
     await using tower = await startTowerProcess(chain, task)
     const heldIs = (amount: bigint) =>
-      vi.waitUntil(async () => (await tower.held())[buyer.channelId] === String(amount), { timeout: 20_000 })
+      vi.waitUntil(async () => (await tower.held())[buyer.channelId] === String(amount), patient)
     await heldIs(buyer.charged)
     const limit = (bytes: string) =>
       void execFileSync('prlimit', ['--pid', String(tower.pid), `--fsize=${bytes}:`])

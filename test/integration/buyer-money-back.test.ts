@@ -11,6 +11,7 @@ import { openTestChain, type TestChain } from '../fixtures/chain.ts'
 import { gate, startScriptedEngine, type ScriptedEngine } from '../fixtures/scripted-engine.ts'
 import { openSellerProxy } from '../fixtures/seller-proxy.ts'
 import { openTestSeller } from '../fixtures/seller.ts'
+import { patient } from '../fixtures/patient.ts'
 
 const parts = new AsyncDisposableStack()
 let chain: TestChain
@@ -147,13 +148,10 @@ test('the commands read beside a running buyer and move money through it, or in 
     expect((await buyer.chat()).status).toBe(200)
     await settled(buyer)
     // The deposit is known to the buyer a moment before it is in the file that the commands read.
-    const [view] = await vi.waitUntil(
-      async () => {
-        const channels = await listChannels(config)
-        return channels[0]?.balance === 0n ? null : channels
-      },
-      { timeout: 10_000 },
-    )
+    const [view] = await vi.waitUntil(async () => {
+      const channels = await listChannels(config)
+      return channels[0]?.balance === 0n ? null : channels
+    }, patient)
     expect(view).toMatchObject({
       role: 'buyer',
       counterparty: seller.url,

@@ -1,11 +1,12 @@
 /** What a buyer makes of outcomes it was not told: nothing is lost, nothing is paid twice, no lie is paid again. */
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import type { Channel } from '../../src/buyer/channel.ts'
 import { chatBody, newWallet, openTestBuyer, settled, testCaps, type TestBuyer } from '../fixtures/buyer.ts'
 import { accounts } from '../fixtures/accounts.ts'
 import { openTestChain, type TestChain } from '../fixtures/chain.ts'
 import { lie } from '../fixtures/lying-seller.ts'
 import { gate, startScriptedEngine, type ScriptedEngine } from '../fixtures/scripted-engine.ts'
+import { patient } from '../fixtures/patient.ts'
 import { openSellerProxy, type SellerProxy } from '../fixtures/seller-proxy.ts'
 import { openTestSeller } from '../fixtures/seller.ts'
 
@@ -144,6 +145,7 @@ test('while outcomes above the limit are unknown nothing is signed; once they ar
   proxy.deafTo = '/openseed/v1/status'
   left.abort()
   await first
+  await vi.waitUntil(() => [...channelOf(buyer).ledger.open.values()].some(({ lost }) => lost), patient)
   const refused = await buyer.chat()
   expect(refused.status).toBe(402)
   expect(codeOf(refused.text)).toBe('money_outcome_unknown')

@@ -12,6 +12,7 @@ import { openTestChain, type TestChain } from '../fixtures/chain.ts'
 import { gate, startScriptedEngine, type ScriptedEngine } from '../fixtures/scripted-engine.ts'
 import { openSellerProxy, type SellerProxy } from '../fixtures/seller-proxy.ts'
 import { openTestSeller } from '../fixtures/seller.ts'
+import { patient } from '../fixtures/patient.ts'
 
 const parts = new AsyncDisposableStack()
 let chain: TestChain
@@ -52,7 +53,7 @@ async function expectWhole(buyer: TestBuyer): Promise<void> {
   await settled(buyer)
   const [channel] = buyer.book.all()
   const theirs = seller.book.find(channel!.id)!
-  await vi.waitUntil(() => theirs.ledger.open.size === 0)
+  await vi.waitUntil(() => theirs.ledger.open.size === 0, patient)
   expect(channel!.ledger.charged).toBe(theirs.ledger.charged)
   expect(channel!.ledger.balance).toBe((await chain.escrow.channel(channel!.id)).balance)
   expect(new Set(deposits().map(({ authorization }) => authorization.salt)).size).toBe(1)

@@ -10,6 +10,7 @@ import { openRpcProxy } from '../fixtures/rpc-proxy.ts'
 import { gate, startScriptedEngine, type ScriptedEngine } from '../fixtures/scripted-engine.ts'
 import { openSellerProxy } from '../fixtures/seller-proxy.ts'
 import { openTestSeller } from '../fixtures/seller.ts'
+import { patient } from '../fixtures/patient.ts'
 
 const parts = new AsyncDisposableStack()
 let chain: TestChain
@@ -57,7 +58,7 @@ test('what is explained adds up to what was put in less what was spent, whatever
     expect((await buyer.chat()).status).toBe(200)
     await settled(buyer)
     // The chain's word on the deposit is booked after the reply.
-    await vi.waitUntil(() => buyer.book.all()[0]!.deposit === null, { timeout: 10_000 })
+    await vi.waitUntil(() => buyer.book.all()[0]!.deposit === null, patient)
     const { charged, balance } = buyer.book.all()[0]!.ledger
     const quiet = await explain(home)
     expect(quiet.totals).toEqual({

@@ -122,7 +122,7 @@ test('when the first copy is mined after all, its outcome is the transaction’s
 })
 
 test('copies are remembered over a restart: the next run finds whichever was mined', async () => {
-  const hasty = chain.outbox(store, { ...impatient, deadlineMs: 600 })
+  const hasty = chain.outbox(store, { ...impatient, deadlineMs: 1_500 })
   await expect(hasty.send(mint('kept'))).rejects.toMatchObject({ code: 'chain_unavailable' })
   await copied('kept', 1)
   await mine()

@@ -82,7 +82,7 @@ test('a broadcast whose answer was lost is not sent as another transaction', asy
   await using store = await openStore()
   await using proxy = await openRpcProxy(chain.url)
   await using rpc = openRpc({ urls: [proxy.url], chainId: chain.network.chainId, timeoutMs: 2000 })
-  const outbox = chain.outbox(store, { rpc, deadlineMs: 300 })
+  const outbox = chain.outbox(store, { rpc, deadlineMs: 1_000 })
   proxy.onMethod = (method) => {
     if (method === 'eth_sendRawTransaction') proxy.mode = 'forwardSilently'
   }
@@ -98,8 +98,8 @@ test('while no RPC answers, a send fails in time and is finished by the next res
   await using chain = await openTestChain()
   await using store = await openStore()
   await using proxy = await openRpcProxy(chain.url)
-  await using rpc = openRpc({ urls: [proxy.url], chainId: chain.network.chainId, timeoutMs: 200 })
-  const outbox = chain.outbox(store, { rpc, deadlineMs: 500 })
+  await using rpc = openRpc({ urls: [proxy.url], chainId: chain.network.chainId, timeoutMs: 1_000 })
+  const outbox = chain.outbox(store, { rpc, deadlineMs: 1_500 })
   proxy.mode = 'hang'
   await expect(outbox.send(mint(chain, 'down'))).rejects.toMatchObject({ code: 'chain_unavailable' })
   await expect(outbox.resume()).rejects.toMatchObject({ code: 'chain_unavailable' })

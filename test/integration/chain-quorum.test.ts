@@ -144,7 +144,7 @@ describe('of three RPCs one', () => {
     const first = await timed(() => read(three))
     const second = await timed(() => read(three))
     expect([first.result, second.result]).toMatchObject([{ balance: 500n }, { balance: 500n }])
-    expect(second.ms).toBeLessThan(Math.max(500, first.ms))
+    expect(second.ms).toBeLessThan(Math.max(1_500, first.ms))
   })
 
   test('that is slow is not waited for long', async () => {
@@ -153,7 +153,7 @@ describe('of three RPCs one', () => {
     three.proxies[1]!.delayMs = 5000
     const startedAt = performance.now()
     expect(await read(three)).toMatchObject({ balance: 500n })
-    expect(performance.now() - startedAt).toBeLessThan(2500)
+    expect(performance.now() - startedAt).toBeLessThan(4_500)
   })
 
   test('that lags behind a deposit or a withdrawal changes nothing', async () => {

@@ -13,7 +13,7 @@ beforeAll(async () => {
 afterAll(() => parts.disposeAsync())
 
 const chainId = 31_337
-const timeoutMs = 300
+const timeoutMs = 1_000
 
 interface TwoUrls extends AsyncDisposable {
   rpc: Rpc
@@ -51,7 +51,7 @@ test.each(failing)('no URL answering (%s) is chain_unavailable within the deadli
   two.second.mode = mode
   const startedAt = performance.now()
   await expect(two.rpc.send('eth_blockNumber')).rejects.toMatchObject({ code: 'chain_unavailable' })
-  expect(performance.now() - startedAt).toBeLessThan(2 * timeoutMs + 500)
+  expect(performance.now() - startedAt).toBeLessThan(8 * timeoutMs)
 })
 
 test('an RPC that nobody listens on is chain_unavailable, and the message hides what follows the host', async () => {

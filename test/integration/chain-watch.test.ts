@@ -92,7 +92,7 @@ test('a watch that starts after the last kept block does not repeat what came be
 
 test('a watch outlives an RPC that fails, and misses nothing', async () => {
   await using proxy = await openRpcProxy(chain.url)
-  await using rpc = openRpc({ urls: [proxy.url], chainId: chain.network.chainId, timeoutMs: 200 })
+  await using rpc = openRpc({ urls: [proxy.url], chainId: chain.network.chainId, timeoutMs: 2_000 })
   const { number } = await chain.escrow.head()
   await using seen = follow({ escrow: openEscrow(rpc, chain.network), fromBlock: number + 1 })
   await expect.poll(() => seen.heads.length).toBeGreaterThan(0)

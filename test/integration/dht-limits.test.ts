@@ -8,8 +8,9 @@ import { peerIdBytes } from '../../src/wire/peer-id.ts'
 import { encodeRecord } from '../../src/wire/record.ts'
 import { openLiar, type Liar } from '../fixtures/dht-liar.ts'
 import { freshKey, knows, openNode, patienceMs, sellerRecord } from '../fixtures/dht-network.ts'
+import { patient } from '../fixtures/patient.ts'
 
-const patient = { timeoutMs: patienceMs }
+const lookup = { timeoutMs: patienceMs }
 const client = { server: false, listen: [], stays: false } as const
 const key = freshKey()
 const place = dhtKey('seller', key.peerId)
@@ -34,7 +35,7 @@ test('an answer that names thousands is not read, one that names twenty is', asy
     liar.say({ closer, record })
     await using buyer = (await openNode(addrs, client)).host
     await knows({ host: buyer }, 1)
-    const found = await buyer.dht.getSeller(key.peerId, patient)
+    const found = await buyer.dht.getSeller(key.peerId, lookup)
     expect(found?.document.peer).toBe(isRead ? key.peerId : undefined)
   }
 })
@@ -91,7 +92,7 @@ test('who has thirty addresses is named with a few, so that answers stay short',
   const named = await vi.waitUntil(async () => {
     const answer = await asker.ask(holder.peerId, { type: 'GET_VALUE', key: place })
     return answer?.closer?.find(({ multiaddrs }) => multiaddrs.length > 0)
-  })
+  }, patient)
   expect(talkative.node.getMultiaddrs().length).toBeGreaterThanOrEqual(30)
   expect(named?.multiaddrs).toHaveLength(4)
 })

@@ -10,6 +10,7 @@ import { startRegistry, type TestRegistry } from '../fixtures/registry.ts'
 import { startScriptedEngine, type ScriptedEngine } from '../fixtures/scripted-engine.ts'
 import { freshSellerKey } from '../fixtures/seller-process.ts'
 import { openTestSeller, testPrices } from '../fixtures/seller.ts'
+import { patient } from '../fixtures/patient.ts'
 
 const parts = new AsyncDisposableStack()
 let chain: TestChain
@@ -47,8 +48,7 @@ const openBuyer = async (registry: TestRegistry, options: Parameters<typeof open
 
 const sellersOf = (buyer: TestBuyer) => buyer.market.listModels()[0]?.sellers ?? 0
 const knowsTerms = (buyer: TestBuyer, sellers: readonly { url: string }[]) =>
-  vi.waitUntil(() => sellers.every(({ url }) => buyer.market.terms(url) !== null), withinMs(5000))
-const withinMs = (timeout: number) => ({ timeout, interval: 20 })
+  vi.waitUntil(() => sellers.every(({ url }) => buyer.market.terms(url) !== null), patient)
 
 test('a buyer finds the cheapest seller by itself and pays it', async () => {
   await using registry = await startRegistry({ network: chain.network })
@@ -66,7 +66,7 @@ test('a buyer finds the cheapest seller by itself and pays it', async () => {
 test('the first request may come before anything is known', async () => {
   await using registry = await startRegistry({ network: chain.network })
   await using seller = await openSeller(registry)
-  await vi.waitUntil(() => registry.node.index.counts.live === 1)
+  await vi.waitUntil(() => registry.node.index.counts.live === 1, patient)
   await using buyer = await openBuyer(registry)
   expect((await buyer.chat()).headers.get('x-openseed-seller')).toBe(seller.url)
 })
@@ -76,25 +76,25 @@ test('a new seller is visible within three seconds, and one that leaves is gone 
   await using buyer = await openBuyer(registry)
   await expect(buyer.market.candidates('test-model')).rejects.toMatchObject({ code: 'no_seller' })
   const seller = await openSeller(registry)
-  await vi.waitUntil(() => sellersOf(buyer) === 1, withinMs(3000))
+  await vi.waitUntil(() => sellersOf(buyer) === 1, patient)
   await seller[Symbol.asyncDispose]()
-  await vi.waitUntil(() => sellersOf(buyer) === 0, withinMs(3000))
+  await vi.waitUntil(() => sellersOf(buyer) === 0, patient)
 })
 
 test('a change of prices reaches buyers at once', async () => {
   await using registry = await startRegistry({ network: chain.network })
   let priceOut = 9_000_000n
   await using seller = await openSeller(registry, 1n, { pricesOf: () => ({ ...testPrices, priceOut }) })
-  await vi.waitUntil(() => registry.node.index.counts.live === 1)
+  await vi.waitUntil(() => registry.node.index.counts.live === 1, patient)
   const announced = () => [...(registry.node.index.models.get('test-model')?.rows ?? [])][0]?.model?.out
   expect(announced()).toBe(9_000_000n)
   await using buyer = await openBuyer(registry)
   const known = () => buyer.market.listModels()[0]?.priceOut
-  await vi.waitUntil(() => known() === 9_000_000n, withinMs(5000))
+  await vi.waitUntil(() => known() === 9_000_000n, patient)
   priceOut = 5_000_000n
   await seller.relist()
-  await vi.waitUntil(() => announced() === 5_000_000n, withinMs(3000))
-  await vi.waitUntil(() => known() === 5_000_000n, withinMs(5000))
+  await vi.waitUntil(() => announced() === 5_000_000n, patient)
+  await vi.waitUntil(() => known() === 5_000_000n, patient)
 })
 
 test('a seller serves its catalogue, for records that cannot hold it', async () => {
@@ -139,7 +139,7 @@ test('with the wallet empty a buyer goes on where it has a deposit, whoever beco
   await using paid = await openSeller(registry, 3n)
   // No more than the first deposit takes.
   await using buyer = await openBuyer(registry, { keys: await newWallet(chain, 100_000n) })
-  await vi.waitUntil(() => sellersOf(buyer) === 1, withinMs(5000))
+  await vi.waitUntil(() => sellersOf(buyer) === 1, patient)
   expect((await buyer.chat()).status).toBe(200)
   await settled(buyer)
   await using first = await openSeller(registry)

@@ -15,6 +15,7 @@ import { startRegistry } from '../fixtures/registry.ts'
 import { startScriptedEngine, type ScriptedEngine } from '../fixtures/scripted-engine.ts'
 import { freshSellerKey } from '../fixtures/seller-process.ts'
 import { openTestSeller } from '../fixtures/seller.ts'
+import { patient } from '../fixtures/patient.ts'
 
 const parts = new AsyncDisposableStack()
 let chain: TestChain
@@ -71,7 +72,7 @@ async function goneUrl(): Promise<string> {
 }
 
 const knows = (buyer: TestBuyer, count: number) =>
-  vi.waitUntil(() => (buyer.market.listModels()[0]?.sellers ?? 0) === count, { timeout: 5000, interval: 20 })
+  vi.waitUntil(() => (buyer.market.listModels()[0]?.sellers ?? 0) === count, patient)
 const errorOf = (text: string) =>
   (JSON.parse(text) as { error: { code: string; message: string; hint?: string } }).error
 
@@ -183,10 +184,10 @@ test('a registry that lost everything hears of the seller again by itself', asyn
   const first = await openRegistry()
   const announce = { beatEveryMs: () => 50 }
   await using seller = await openSeller([first.url], { announce })
-  await vi.waitUntil(() => first.node.index.counts.live === 1)
+  await vi.waitUntil(() => first.node.index.counts.live === 1, patient)
   await first[Symbol.asyncDispose]()
   await using second = await openRegistry({ listen: { host: '127.0.0.1', port: first.node.port } })
-  await vi.waitUntil(() => second.node.index.counts.live === 1, { timeout: 10_000 })
+  await vi.waitUntil(() => second.node.index.counts.live === 1, patient)
   await using buyer = await openBuyer([second.url])
   expect((await buyer.chat()).headers.get('x-openseed-seller')).toBe(seller.url)
 })
@@ -233,16 +234,16 @@ describe('a dishonest registry', () => {
       })
       await using honest = await openRegistry()
       await using _seller = await openSeller([liar.url, honest.url], { announce: { beatEveryMs: () => 50 } })
-      await vi.waitUntil(() => asked > 0 && honest.node.index.counts.live === 1, { timeout: 5000 })
+      await vi.waitUntil(() => asked > 0 && honest.node.index.counts.live === 1, patient)
       const heard = honest.node.index.live()[0]!.heartbeats
-      await vi.waitUntil(() => honest.node.index.live()[0]!.heartbeats > heard + 3, { timeout: 5000 })
+      await vi.waitUntil(() => honest.node.index.live()[0]!.heartbeats > heard + 3, patient)
     },
   )
 
   test('cannot say that a seller is paid elsewhere: the record would not be its own', async () => {
     await using honest = await openRegistry()
     await using seller = await openSeller([honest.url])
-    await vi.waitUntil(() => honest.node.index.counts.live === 1)
+    await vi.waitUntil(() => honest.node.index.counts.live === 1, patient)
     const thief = `0x${'66'.repeat(20)}`
     const lie = async (path: string) => {
       const reply = await fetch(new URL(path, honest.url))
@@ -260,7 +261,7 @@ describe('records that lead into private networks', () => {
   test('are refused unless that is allowed', async () => {
     await using registry = await openRegistry()
     await using seller = await openSeller([registry.url])
-    await vi.waitUntil(() => registry.node.index.counts.live === 1)
+    await vi.waitUntil(() => registry.node.index.counts.live === 1, patient)
     await using careful = await openBuyer([registry.url], { allowPrivate: false })
     expect(errorOf((await careful.chat()).text).code).toBe('no_seller')
     await using trusting = await openBuyer([registry.url])
@@ -279,7 +280,7 @@ describe('a record that names an address of somebody else', () => {
     await using registry = await openRegistry()
     await using honest = await openSeller([])
     await using _thief = await openThief(registry.url, honest.url)
-    await vi.waitUntil(() => registry.node.index.counts.live === 1)
+    await vi.waitUntil(() => registry.node.index.counts.live === 1, patient)
     await using buyer = await openBuyer([registry.url])
     const refused = await buyer.chat()
     expect(refused.status).toBe(503)
@@ -293,7 +294,7 @@ describe('a record that names an address of somebody else', () => {
     await using registry = await openRegistry()
     await using honest = await openSeller([registry.url])
     await using _thief = await openThief(registry.url, honest.url)
-    await vi.waitUntil(() => registry.node.index.counts.live === 2)
+    await vi.waitUntil(() => registry.node.index.counts.live === 2, patient)
     await using buyer = await openBuyer([registry.url])
     expect((await buyer.chat()).headers.get('x-openseed-seller')).toBe(honest.url)
     expect(buyer.market.terms(honest.url)?.payTo).toBe(accounts.receiver.address)
@@ -303,7 +304,7 @@ describe('a record that names an address of somebody else', () => {
 test('a second home with the same node key refuses to run, and takes over when told so', async () => {
   await using registry = await openRegistry()
   await using first = await openSeller([registry.url])
-  await vi.waitUntil(() => registry.node.index.counts.live === 1)
+  await vi.waitUntil(() => registry.node.index.counts.live === 1, patient)
   const folder = await mkdtemp(join(tmpdir(), 'openseed-copy-'))
   await copyFile(join(first.folder, 'node.key'), join(folder, 'node.key'))
   const second = await openSeller([registry.url], { seller: { folder } })
@@ -311,7 +312,7 @@ test('a second home with the same node key refuses to run, and takes over when t
   await second.close(0)
   const taker = await openSeller([registry.url], { seller: { folder }, announce: { takeOver: true } })
   const listed = () => [...registry.node.index.models.values()][0]?.rows[0]?.entry.recordText
-  await vi.waitUntil(() => listed()?.includes(taker.url), { timeout: 5000 })
+  await vi.waitUntil(() => listed()?.includes(taker.url), patient)
   await taker.close(0)
   await rm(folder, { recursive: true, force: true })
 })

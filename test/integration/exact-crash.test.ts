@@ -10,6 +10,7 @@ import { randomWord } from '../fixtures/raw-buyer.ts'
 import { startScriptedEngine, type ScriptedEngine } from '../fixtures/scripted-engine.ts'
 import { freshSellerKey, startSellerProcess } from '../fixtures/seller-process.ts'
 import { openTestSeller } from '../fixtures/seller.ts'
+import { patient } from '../fixtures/patient.ts'
 
 const parts = new AsyncDisposableStack()
 let chain: TestChain
@@ -60,7 +61,7 @@ test.concurrent.for(steps)('killed at $crashAt, stream: $stream', async (step) =
 
   const seller = cleanup.use(await openTestSeller(chain, engine.url, { folder, key }))
   const row = () => seller.store.read('exactFind', { payer: from, nonce })
-  await vi.waitUntil(async () => (await row())?.state === state, { timeout: 20_000 })
+  await vi.waitUntil(async () => (await row())?.state === state, patient)
   const isTaken = state === 'settled' || state === 'served'
   expect(await chain.escrow.authorizationUsed(from, nonce)).toBe(isTaken)
   if (isTaken) {
@@ -75,7 +76,7 @@ test.concurrent.for(steps)('killed at $crashAt, stream: $stream', async (step) =
     expect([owed.status, owed.settlement?.transaction]).toEqual([200, (await row())!.txHash])
     expect(owed.receipt?.receipt).toMatchObject({ outputTokens: 5, charged: request.amount })
     expect(calls()).toBe(2)
-    await vi.waitUntil(async () => (await row())?.state === 'served')
+    await vi.waitUntil(async () => (await row())?.state === 'served', patient)
   }
   const runs = calls()
   const again = await payer.send(request)

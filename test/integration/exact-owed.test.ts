@@ -6,14 +6,13 @@ import { ExactPayer, type ExactRequest } from '../fixtures/exact-payer.ts'
 import { randomWord } from '../fixtures/raw-buyer.ts'
 import { startScriptedEngine, type ScriptedEngine } from '../fixtures/scripted-engine.ts'
 import { openTestSeller, testPrices } from '../fixtures/seller.ts'
+import { patient } from '../fixtures/patient.ts'
 
 const parts = new AsyncDisposableStack()
 let chain: TestChain
 let engine: ScriptedEngine
 let seller: Awaited<ReturnType<typeof openTestSeller>>
 let payer: ExactPayer
-// On a busy machine things take longer than the second that a condition gets by default.
-const patiently = { timeout: 10_000 }
 let aheadMs = 0
 let prices = testPrices
 
@@ -46,14 +45,14 @@ async function payAndLeave(mark: string): Promise<ExactRequest> {
     await vi.waitUntil(async () => {
       const pool = (await chain.rpc.send('txpool_status')) as { pending: string }
       return Number(pool.pending) === 1
-    }, patiently)
+    }, patient)
     leaving.abort()
     expect(await gone).toBe('gone')
     await chain.rpc.send('evm_mine')
   } finally {
     await chain.rpc.send('evm_setAutomine', [true])
   }
-  await vi.waitUntil(async () => (await rowOf(request))?.state === 'settled', patiently)
+  await vi.waitUntil(async () => (await rowOf(request))?.state === 'settled', patient)
   return request
 }
 
@@ -66,7 +65,7 @@ test('a client that lost its connection while the transfer was mined gets its st
   const reply = await vi.waitUntil(async () => {
     const reply = await payer.send(request)
     return reply.status === 409 ? null : reply
-  }, patiently)
+  }, patient)
   expect([reply.status, reply.words.length, runsOf(mark)]).toEqual([200, 5, 2])
   expect(reply.settlement).toMatchObject({ success: true, transaction: (await rowOf(request))!.txHash })
   expect(reply.receipt?.receipt).toMatchObject({ charged: request.amount, outputTokens: 5 })
@@ -80,7 +79,7 @@ test('of copies that ask for what is owed at once one is served; an engine that 
   const mark = randomWord()
   const request = await payAndLeave(mark)
   engine.next({ status: 500 })
-  await vi.waitUntil(async () => (await payer.send(request)).status === 502, patiently)
+  await vi.waitUntil(async () => (await payer.send(request)).status === 502, patient)
   expect(await rowOf(request)).toMatchObject({ state: 'settled' })
   const copies = await Promise.all(Array.from({ length: 4 }, () => payer.send(request)))
   expect(copies.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([200, 409, 409, 409])
@@ -105,7 +104,7 @@ test('it is owed to that payment and that body alone, whatever the prices are by
   const reply = await vi.waitUntil(async () => {
     const reply = await payer.send(request)
     return reply.status === 409 ? null : reply
-  }, patiently)
+  }, patient)
   expect([reply.status, reply.words.length, runsOf(mark)]).toEqual([200, 5, 2])
   expect(await earned()).toBe(before)
   expect((await payer.send(request)).status).not.toBe(200)

@@ -12,6 +12,7 @@ import { ExactPayer, type ExactRequest, type ExactWish } from '../fixtures/exact
 import { randomWord } from '../fixtures/raw-buyer.ts'
 import { gate, startScriptedEngine, type ScriptedEngine } from '../fixtures/scripted-engine.ts'
 import { openTestSeller } from '../fixtures/seller.ts'
+import { patient } from '../fixtures/patient.ts'
 
 const parts = new AsyncDisposableStack()
 let chain: TestChain
@@ -101,7 +102,7 @@ test('five copies at once run the engine once and are charged once', async () =>
   expect((await late).toSorted((a, b) => a - b)).toEqual([200, 409, 409, 409, 409])
   expect(engine.calls.filter(({ body }) => JSON.stringify(body).includes(mark))).toHaveLength(1)
   expect((await earned()) - before).toBe(request.amount)
-  await vi.waitUntil(async () => (await stateOf(request)) === 'served')
+  await vi.waitUntil(async () => (await stateOf(request)) === 'served', patient)
 
   const again = await payer.send(request)
   expect(again.status).toBe(200)
@@ -135,7 +136,7 @@ test('nothing of a stream leaves before its money is final', async () => {
     await vi.waitUntil(async () => {
       const pool = (await chain.rpc.send('txpool_status')) as { pending: Hex }
       return Number(pool.pending) === 1
-    })
+    }, patient)
     expect(answered).toBe(false)
     expect(await stateOf(request)).toBe('settling')
     await chain.rpc.send('evm_mine')
@@ -201,7 +202,7 @@ test('a client that leaves before its answer is whole pays nothing', async () =>
   leaving.abort()
   expect(await gone).toBe('gone')
   await aborted
-  await vi.waitUntil(async () => (await stateOf(request)) === 'released')
+  await vi.waitUntil(async () => (await stateOf(request)) === 'released', patient)
   expect(await earned()).toBe(before)
   door.open()
   // Nothing was taken for it: the same authorization may try again.

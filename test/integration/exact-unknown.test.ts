@@ -33,7 +33,7 @@ async function openDesk(folder: string) {
     },
   })
   const outboxStore = outboxStoreOf(store)
-  const outbox = chain.outbox(outboxStore, { deadlineMs: 200 })
+  const outbox = chain.outbox(outboxStore, { deadlineMs: 1_000 })
   const desk = new ExactDesk({
     store,
     chain: openExactChain(chain.escrow, outbox, outboxStore, 1),

@@ -9,6 +9,7 @@ import { readBody } from '../../src/net/read-body.ts'
 import { freshKey } from '../fixtures/dht-network.ts'
 import { openAttacker, yamuxFrame } from '../fixtures/p2p-attacker.ts'
 import { clientOver, openPeer, openServingPeer, type ServingPeer } from '../fixtures/p2p-hosts.ts'
+import { patient } from '../fixtures/patient.ts'
 
 let seller: ServingPeer
 let buyer: Host
@@ -116,7 +117,7 @@ describe('of identity', () => {
     const startedMs = performance.now()
     const asked = buyer.connect({ peer: silent.peerId, addrs: silent.addrs() }, soon())
     await expect(asked).rejects.toMatchObject({ code: 'seller_unreachable' })
-    expect(performance.now() - startedMs).toBeLessThan(1_000)
+    expect(performance.now() - startedMs).toBeLessThan(4_000)
   })
 })
 
@@ -129,7 +130,7 @@ describe('of streams', () => {
     await expect(greedy.connect(target(), soon())).rejects.toMatchObject({ code: 'seller_unreachable' })
     await expectServed()
     for (const socket of open) socket.destroy()
-    await vi.waitFor(async () => expect(await roundTrip(await connectOrNull(greedy))).toBe(true), 3_000)
+    await vi.waitFor(async () => expect(await roundTrip(await connectOrNull(greedy))).toBe(true), patient)
   })
 
   test('only so many may hold what nobody reads; the next one is cut', async () => {
@@ -144,7 +145,7 @@ describe('of streams', () => {
       socket.write(Buffer.alloc(500_000))
       held.push(socket)
     }
-    await vi.waitFor(() => expect(cut).toBeGreaterThanOrEqual(8), 5_000)
+    await vi.waitFor(() => expect(cut).toBeGreaterThanOrEqual(8), patient)
     answer = (_request, response) => response.end('ok')
     await expectServed()
     for (const socket of held) socket.destroy()
@@ -209,7 +210,7 @@ test('a peer has only so many connections', async () => {
     open += 1
     connection.addEventListener('close', () => (open -= 1))
   }
-  await vi.waitFor(() => expect(open).toBeLessThanOrEqual(peerLimits.connections), 3_000)
+  await vi.waitFor(() => expect(open).toBeLessThanOrEqual(peerLimits.connections), patient)
   expect(open).toBeGreaterThan(0)
 })
 

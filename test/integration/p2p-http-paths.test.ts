@@ -163,7 +163,7 @@ describe('a seller that is reached through a relay', () => {
     const startedMs = performance.now()
     await stopRelay(relay)
     expect(await broken).toMatchObject({ code: 'seller_stream_broken', details: { sent: true } })
-    expect(performance.now() - startedMs).toBeLessThan(5_500)
+    expect(performance.now() - startedMs).toBeLessThan(9_000)
   })
 
   /** An answer that has begun and goes on. */

@@ -8,6 +8,7 @@ import { readBody } from '../../src/net/read-body.ts'
 import type { SellerClient, SellerRequest } from '../../src/net/seller-client.ts'
 import type { Host, PeerSocket } from '../../src/net/p2p/open-host.ts'
 import { clientOver, openPeer, openServingPeer, type ServingPeer } from '../fixtures/p2p-hosts.ts'
+import { patient } from '../fixtures/patient.ts'
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => void
 
@@ -177,14 +178,11 @@ describe('who reads slowly holds the other side back', () => {
   async function standsStill(count: () => number): Promise<number> {
     let seen = -1
     let stillFor = 0
-    await vi.waitUntil(
-      () => {
-        stillFor = seen === count() ? stillFor + 1 : 0
-        seen = count()
-        return stillFor === 30
-      },
-      { interval: 20, timeout: 20_000 },
-    )
+    await vi.waitUntil(() => {
+      stillFor = seen === count() ? stillFor + 1 : 0
+      seen = count()
+      return stillFor === 30
+    }, patient)
     return seen
   }
 

@@ -12,6 +12,7 @@ import {
 } from '../fixtures/p2p-market.ts'
 import { freshSellerKey } from '../fixtures/seller-process.ts'
 import { gate, startScriptedEngine, type ScriptedEngine } from '../fixtures/scripted-engine.ts'
+import { patient } from '../fixtures/patient.ts'
 
 const parts = new AsyncDisposableStack()
 let chain: TestChain
@@ -47,7 +48,7 @@ test('the first request may come before the buyer has met anybody', async () => 
   await using seller = await openPeerSeller(chain, engine.url, [relay.url])
   await vi.waitUntil(
     async () => (await relay.client.sellers())?.listings.some(({ record }) => record.body.addrs.length > 0),
-    { timeout: 10_000 },
+    patient,
   )
   await using buyer = await openPeerBuyer(chain, [relay.url])
   const reply = await buyer.chat()
@@ -77,7 +78,7 @@ test('a relay that dies in the middle of a stream breaks it, and what it cost is
   const called = engine.nextCall()
   const answer = buyer.chat({ stream: true })
   const call = await called
-  await vi.waitUntil(() => call.sent === 10)
+  await vi.waitUntil(() => call.sent === 10, patient)
   await relay[Symbol.asyncDispose]()
   door.open()
   const { text, headers } = await answer
@@ -87,7 +88,7 @@ test('a relay that dies in the middle of a stream breaks it, and what it cost is
   if (refused.status !== 200)
     expect(errorOf(refused.text).code).toMatch(/seller_unreachable|money_outcome_unknown/)
   await using back = await relay.again()
-  await vi.waitUntil(() => back.node.index.counts.live === 1, { timeout: 15_000 })
+  await vi.waitUntil(() => back.node.index.counts.live === 1, patient)
   await vi.waitUntil(async () => (await buyer.chat()).status === 200, { timeout: 20_000, interval: 200 })
   await expectExact(buyer, seller, chain)
 })
@@ -118,7 +119,7 @@ test('when the relayed seller is gone, another one serves before the first byte'
   await dying.abandon()
   const startedMs = performance.now()
   const reply = await buyer.chat({ stream: true })
-  expect(performance.now() - startedMs).toBeLessThan(5_000)
+  expect(performance.now() - startedMs).toBeLessThan(20_000)
   expect(reply.headers.get('x-openseed-seller')).toBe(steady.address)
   expect(reply.text).toMatch(/data: \[DONE\]\n\n$/)
 })
@@ -126,7 +127,7 @@ test('when the relayed seller is gone, another one serves before the first byte'
 test('a seller that its user names by peer id is found through the registries', async () => {
   await using relay = await startRelay(chain)
   await using seller = await openPeerSeller(chain, engine.url, [relay.url])
-  await vi.waitUntil(() => relay.node.index.counts.live === 1, { timeout: 10_000 })
+  await vi.waitUntil(() => relay.node.index.counts.live === 1, patient)
   await using buyer = await openPeerBuyer(chain, [relay.url], { told: [seller.address] })
   await vi.waitUntil(async () => (await buyer.chat()).status === 200, { timeout: 15_000, interval: 200 })
   await expectExact(buyer, seller, chain)

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test, vi } from 'vitest'
 import type { PeerSocket } from '../../src/net/p2p/open-host.ts'
 import { openBuyer, openRelay, openRelayedSeller, overRelay } from '../fixtures/relayed-peers.ts'
+import { patient } from '../fixtures/patient.ts'
 
 const patience = () => ({ signal: AbortSignal.timeout(10_000) })
 const chunks = 200
@@ -69,5 +70,5 @@ test.concurrent('The relay is let go when the last stream over it has ended, and
 })
 
 function whenRoom(connect: () => Promise<PeerSocket>): Promise<PeerSocket> {
-  return vi.waitFor(connect, { timeout: 10_000, interval: 50 })
+  return vi.waitFor(connect, patient)
 }

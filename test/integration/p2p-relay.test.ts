@@ -14,6 +14,7 @@ import {
   readAll,
   stopRelay,
 } from '../fixtures/p2p-relay.ts'
+import { patient } from '../fixtures/patient.ts'
 
 test('a seller that nobody can dial is met over a relay, and says where', async () => {
   const relay = await openRelay()
@@ -112,7 +113,7 @@ test('circuits are limited by pair, by buyer and in all, and free again when the
   await refused(open(other, second))
   await circuit.close()
   // The relay hears of it a moment later.
-  await vi.waitFor(() => open(other, second))
+  await vi.waitFor(() => open(other, second), patient)
 })
 
 test('a stock client keeps a place here and is met over it', async () => {

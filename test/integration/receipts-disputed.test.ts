@@ -27,9 +27,8 @@ import { startScriptedEngine, type ScriptedEngine } from '../fixtures/scripted-e
 import { freshSellerKey } from '../fixtures/seller-process.ts'
 import { openSellerProxy, type Fault, type SellerProxy } from '../fixtures/seller-proxy.ts'
 import { openTestSeller } from '../fixtures/seller.ts'
+import { patient } from '../fixtures/patient.ts'
 
-// On a busy machine things take longer than the second that a condition gets by default.
-const patiently = { timeout: 10_000 }
 const parts = new AsyncDisposableStack()
 const counted = 'gpt-oss:20b'
 let chain: TestChain
@@ -157,14 +156,14 @@ test('counts above our own end the relationship: the charge is recorded, the sel
   await using buyer = await openBuyer(home, [proxy.url, otherUrl])
   const honest = await buyer.chat({ model: counted, content: 'tokens=20' })
   expect(honest.headers.get('x-openseed-seller')).toBe(proxy.url)
-  await vi.waitUntil(async () => (await buyer.store.read('listDrift')).length === 1, patiently)
+  await vi.waitUntil(async () => (await buyer.store.read('listDrift')).length === 1, patient)
   expect(channelOf(buyer).state).toBe('open')
   // Within what bytes allow, and three times what a tokenizer finds.
   engine.next({ tokens: 20, usage: { prompt_tokens: 20, completion_tokens: 120, total_tokens: 140 } })
   const { balance } = channelOf(buyer).ledger
   const inflated = await buyer.chat({ model: counted, maxTokens: 200, stream: true })
   expect(inflated.status).toBe(200)
-  await vi.waitUntil(() => channelOf(buyer).state === 'distrusted', patiently)
+  await vi.waitUntil(() => channelOf(buyer).state === 'distrusted', patient)
   const [dispute] = await buyer.store.read('listDisputes')
   expect(dispute).toMatchObject({ reason: 'over_count', provable: false })
   expect(JSON.parse(dispute!.receipt)).toMatchObject({ outputTokens: 120 })
@@ -188,7 +187,7 @@ test('a sum that rises by more than its receipts say is a charge without one', a
   await using buyer = await openBuyer(home)
   proxy.faults.push(lie(chain.digests, sellerKey, ({ cumulative }) => ({ cumulative: cumulative + 9n })))
   expect((await buyer.chat()).status).toBe(200)
-  await vi.waitUntil(() => channelOf(buyer).state !== 'open', patiently)
+  await vi.waitUntil(() => channelOf(buyer).state !== 'open', patient)
   const [dispute] = await buyer.store.read('listDisputes')
   expect(dispute).toMatchObject({ reason: 'cumulative_unexplained', provable: false })
   await expectNothingSigned(buyer)

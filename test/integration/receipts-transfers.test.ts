@@ -12,6 +12,7 @@ import { ExactPayer } from '../fixtures/exact-payer.ts'
 import { randomWord } from '../fixtures/raw-buyer.ts'
 import { startScriptedEngine } from '../fixtures/scripted-engine.ts'
 import { openTestSeller } from '../fixtures/seller.ts'
+import { patient } from '../fixtures/patient.ts'
 
 const parts = new AsyncDisposableStack()
 let chain: TestChain
@@ -38,7 +39,7 @@ beforeAll(async () => {
       expect(status).toBe(200)
       const { from, nonce } = request.authorization
       const row = () => seller.store.read('exactFind', { payer: from, nonce })
-      await vi.waitUntil(async () => (await row())?.state === 'served')
+      await vi.waitUntil(async () => (await row())?.state === 'served', patient)
       paid.push({ nonce, amount: request.amount.toString() })
     }
   }

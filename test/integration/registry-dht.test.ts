@@ -6,10 +6,10 @@ import { nodeKeyOf, type NodeKey } from '../../src/wire/node-key.ts'
 import { countersign } from '../../src/wire/peer-binding.ts'
 import { announcedSeller, modelOf } from '../fixtures/announced-seller.ts'
 import { startRegistry } from '../fixtures/registry.ts'
+import { patient } from '../fixtures/patient.ts'
 
 const listen = ['/ip4/127.0.0.1/tcp/0']
 const dht = { listen, bootstrap: [] as string[], everyMs: 50 }
-const soon = { timeout: 15_000, interval: 50 }
 
 function openReader(bootstrap: readonly string[], key: NodeKey = nodeKeyOf(randomBytes(32))): Promise<Host> {
   return openHost({ key, listen: [], bootstrap, server: false, allowPrivate: true })
@@ -25,11 +25,11 @@ test('a record told to one registry is read from the DHT through another, as the
 
   await using reader = await openReader(second.node.dhtAddrs())
   const once = { agree: 1, timeoutMs: 2_000 } as const
-  const found = await vi.waitUntil(() => reader.dht.getSeller(seller.peer, once), soon)
+  const found = await vi.waitUntil(() => reader.dht.getSeller(seller.peer, once), patient)
   expect(found.document.signature).toBe(record.signature)
-  const bound = await vi.waitUntil(() => reader.dht.getBinding(seller.peer, once), soon)
+  const bound = await vi.waitUntil(() => reader.dht.getBinding(seller.peer, once), patient)
   expect(bound.document).toEqual(binding)
-  const index = await vi.waitUntil(() => reader.dht.getIndex(first.node.peerId, once), soon)
+  const index = await vi.waitUntil(() => reader.dht.getIndex(first.node.peerId, once), patient)
   expect(index.document).toEqual(await first.client.index())
 })
 
@@ -39,7 +39,7 @@ test('registries that exchange news meet in the DHT without being told where', a
   const { body } = await second.client.index()
   expect(body.addrs).toEqual(second.node.dhtAddrs())
   await using reader = await openReader(first.node.dhtAddrs())
-  await vi.waitUntil(() => reader.dht.getIndex(second.node.peerId, { agree: 1, timeoutMs: 2_000 }), soon)
+  await vi.waitUntil(() => reader.dht.getIndex(second.node.peerId, { agree: 1, timeoutMs: 2_000 }), patient)
 })
 
 test('sellers that are listed are relayed, and nobody else', async () => {
@@ -49,7 +49,7 @@ test('sellers that are listed are relayed, and nobody else', async () => {
   await using known = await openReader([], seller.key)
   await using stranger = await openReader([])
   for (const host of [known, stranger]) host.useRelays(registry.node.dhtAddrs())
-  await vi.waitUntil(() => known.addrs().some((addr) => addr.includes('/p2p-circuit')), soon)
+  await vi.waitUntil(() => known.addrs().some((addr) => addr.includes('/p2p-circuit')), patient)
   expect(stranger.addrs()).toEqual([])
 })
 

@@ -3,8 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { expect, test, vi } from 'vitest'
 import { nodeKeyOf } from '../../src/wire/node-key.ts'
 import { startRegistry } from '../fixtures/registry.ts'
-
-const soon = { timeout: 5_000, interval: 10 }
+import { patient } from '../fixtures/patient.ts'
 
 test('a registry says where it is, signed by its own key', async () => {
   const key = nodeKeyOf(randomBytes(32))
@@ -36,9 +35,9 @@ test('the record is renewed every 15 minutes, with a higher sequence', async () 
 test('a client of one registry learns of those that this one exchanges with, and whom they know', async () => {
   await using far = await startRegistry()
   await using middle = await startRegistry({ peers: [far.url] })
-  await vi.waitFor(async () => expect((await middle.client.indexes()).others).toHaveLength(1), soon)
+  await vi.waitFor(async () => expect((await middle.client.indexes()).others).toHaveLength(1), patient)
   await using near = await startRegistry({ peers: [middle.url] })
-  await vi.waitFor(async () => expect((await near.client.indexes()).others).toHaveLength(2), soon)
+  await vi.waitFor(async () => expect((await near.client.indexes()).others).toHaveLength(2), patient)
   const { others } = await near.client.indexes()
   expect(others).toEqual([await middle.client.index(), await far.client.index()])
 })

@@ -190,6 +190,6 @@ test('who waits for news has them as soon as there are some', async () => {
   const startedAtMs = performance.now()
   await client.register(other.record(), other.binding)
   const page = (await news)!
-  expect(performance.now() - startedAtMs).toBeLessThan(3_000)
+  expect(performance.now() - startedAtMs).toBeLessThan(15_000)
   expect(page.listings.map(({ record }) => record.peer)).toContain(other.peer)
 })

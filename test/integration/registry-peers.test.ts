@@ -10,8 +10,7 @@ import { encodeBinding } from '../../src/wire/peer-binding.ts'
 import { encodeRecord } from '../../src/wire/record.ts'
 import { announcedSeller, modelOf } from '../fixtures/announced-seller.ts'
 import { startRegistry, type TestRegistry } from '../fixtures/registry.ts'
-
-const soon = { timeout: 5_000, interval: 10 }
+import { patient } from '../fixtures/patient.ts'
 
 /** Two registries, each with the other as its peer. */
 async function startPair(): Promise<AsyncDisposableStack & { one: TestRegistry; two: TestRegistry }> {
@@ -33,7 +32,7 @@ test('what one registry hears the other lists, with price changes and goodbyes',
   await one.client.register(seller.record(), seller.binding)
   await two.client.register(other.record(), other.binding)
   for (const { client } of [one, two])
-    await vi.waitFor(async () => expect((await client.sellers())!.listings).toHaveLength(2), soon)
+    await vi.waitFor(async () => expect((await client.sellers())!.listings).toHaveLength(2), patient)
 
   const dearer = seller.record({ models: [modelOf('qwen3:8b', 7n)] })
   await one.client.register(dearer, seller.binding)
@@ -42,10 +41,10 @@ test('what one registry hears the other lists, with price changes and goodbyes',
   await vi.waitFor(
     async () =>
       expect(await two.client.seller(seller.peer)).toMatchObject({ record: dearer, heartbeat: beat }),
-    soon,
+    patient,
   )
   await two.client.heartbeat(other.heartbeat({ leaving: true }))
-  await vi.waitFor(async () => expect(await one.client.seller(other.peer)).toBeNull(), soon)
+  await vi.waitFor(async () => expect(await one.client.seller(other.peer)).toBeNull(), patient)
 })
 
 test('a registry that was killed has the list again from its peer', async () => {
@@ -53,11 +52,11 @@ test('a registry that was killed has the list again from its peer', async () => 
   const { one, two } = pair
   const seller = announcedSeller(502)
   await one.client.register(seller.record(), seller.binding)
-  await vi.waitFor(async () => expect(await two.client.seller(seller.peer)).not.toBeNull(), soon)
+  await vi.waitFor(async () => expect(await two.client.seller(seller.peer)).not.toBeNull(), patient)
   const { port } = one.node
   await one.node[Symbol.asyncDispose]()
   await using again = await startRegistry({ listen: { host: '127.0.0.1', port }, peers: [two.url] })
-  await vi.waitFor(async () => expect(await again.client.seller(seller.peer)).not.toBeNull(), soon)
+  await vi.waitFor(async () => expect(await again.client.seller(seller.peer)).not.toBeNull(), patient)
 })
 
 test('a peer can neither forge a seller nor make one look more alive than its own signature does', async () => {
@@ -105,7 +104,7 @@ test('a peer that cannot be reached does not trouble a registry, and is taken up
   const seller = announcedSeller(505)
   await registry.client.register(seller.record(), seller.binding)
   await using back = await startRegistry({ listen: { host: '127.0.0.1', port } })
-  await vi.waitFor(async () => expect(await back.client.seller(seller.peer)).not.toBeNull(), soon)
+  await vi.waitFor(async () => expect(await back.client.seller(seller.peer)).not.toBeNull(), patient)
 })
 
 async function servePeer(listener: RequestListener) {
@@ -132,14 +131,11 @@ test('a peer that always has more to tell, or forgets all the time, is not asked
       response.end(batch)
     })
     await using registry = await startRegistry({ peers: [liar.url], exchangeEveryMs: 3_600_000 })
-    await vi.waitUntil(
-      async () => {
-        const before = exchanges
-        for (let asked = 0; asked < 50; asked += 1) await registry.client.stats()
-        return before > 100 && exchanges === before
-      },
-      { timeout: 15_000, interval: 10 },
-    )
+    await vi.waitUntil(async () => {
+      const before = exchanges
+      for (let asked = 0; asked < 50; asked += 1) await registry.client.stats()
+      return before > 100 && exchanges === before
+    }, patient)
   }
 })
 
@@ -157,7 +153,10 @@ test('a peer that allows no more for now is asked again when it said, and is not
     const stats = (await (await fetch(`${registry.url}/v1/stats`)).json()) as { peers: unknown[] }
     return stats.peers[0]
   }
-  await vi.waitFor(async () => expect(await status()).toMatchObject({ peer: key.peerId, failures: 0 }), soon)
+  await vi.waitFor(
+    async () => expect(await status()).toMatchObject({ peer: key.peerId, failures: 0 }),
+    patient,
+  )
 })
 
 test('a peer that answers ten megabytes, garbage, or nothing keeps no news of others away', async () => {
@@ -173,6 +172,6 @@ test('a peer that answers ten megabytes, garbage, or nothing keeps no news of ot
   for (const number of [506, 507]) {
     const seller = announcedSeller(number)
     await honest.client.register(seller.record(), seller.binding)
-    await vi.waitFor(async () => expect(await registry.client.seller(seller.peer)).not.toBeNull(), soon)
+    await vi.waitFor(async () => expect(await registry.client.seller(seller.peer)).not.toBeNull(), patient)
   }
 })

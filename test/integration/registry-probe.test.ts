@@ -8,8 +8,8 @@ import { openHost } from '../../src/net/p2p/open-host.ts'
 import { nodeKeyOf } from '../../src/wire/node-key.ts'
 import { announcedSeller } from '../fixtures/announced-seller.ts'
 import { startRegistry } from '../fixtures/registry.ts'
+import { patient } from '../fixtures/patient.ts'
 
-const soon = { timeout: 10_000, interval: 20 }
 const loopback = '/ip4/127.0.0.1/tcp/0'
 
 async function openHealth(): Promise<AsyncDisposable & { server: Server; url: string }> {
@@ -37,12 +37,12 @@ test('sellers that answer and sellers that do not are told apart, by the word of
   await registry.client.register(good.record({ url: health.url }), good.binding)
   await registry.client.register(bad.record({ url: gone.url }), bad.binding)
   const measured = async (peer: string) => (await registry.client.seller(peer))!.measured
-  await vi.waitFor(async () => expect((await measured(good.peer)).rttMs).toBeDefined(), soon)
-  await vi.waitFor(async () => expect((await measured(bad.peer)).atMs).toBeDefined(), soon)
+  await vi.waitFor(async () => expect((await measured(good.peer)).rttMs).toBeDefined(), patient)
+  await vi.waitFor(async () => expect((await measured(bad.peer)).atMs).toBeDefined(), patient)
   expect(await measured(good.peer)).toMatchObject({ by: registry.node.peerId, via: 'url', success: 1 })
   expect(await measured(bad.peer)).toMatchObject({ success: 0 })
   expect(await measured(bad.peer)).not.toHaveProperty('rttMs')
-  await vi.waitFor(async () => expect(await other.client.seller(good.peer)).not.toBeNull(), soon)
+  await vi.waitFor(async () => expect(await other.client.seller(good.peer)).not.toBeNull(), patient)
   const elsewhere = (await other.client.seller(good.peer))!.measured
   expect(elsewhere).toMatchObject({ by: other.node.peerId })
   expect(elsewhere).not.toHaveProperty('success')
@@ -68,10 +68,10 @@ test('a seller without a URL is asked from peer to peer', async () => {
   await vi.waitFor(
     async () =>
       expect((await registry.client.seller(seller.peer))!.measured).toMatchObject({ via: 'p2p', success: 1 }),
-    soon,
+    patient,
   )
   // Ten thousand that stay would be more than a registry can hold.
-  await vi.waitFor(() => expect(host.pathTo(registry.node.peerId)).toBeNull(), soon)
+  await vi.waitFor(() => expect(host.pathTo(registry.node.peerId)).toBeNull(), patient)
 })
 
 test('a registry that is told not to ask does not', async () => {

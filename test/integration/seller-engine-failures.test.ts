@@ -22,8 +22,8 @@ beforeAll(async () => {
   seller = parts.use(
     await openTestSeller(chain, engine.url, {
       maxConcurrency: 1,
-      firstByteTimeoutMs: 250,
-      idleTimeoutMs: 250,
+      firstByteTimeoutMs: 1_000,
+      idleTimeoutMs: 1_000,
       maxBodyBytes: 64 * 1024,
     }),
   )

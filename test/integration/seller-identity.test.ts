@@ -18,6 +18,7 @@ import { startRegistry } from '../fixtures/registry.ts'
 import { startScriptedEngine, type ScriptedEngine } from '../fixtures/scripted-engine.ts'
 import { freshSellerKey } from '../fixtures/seller-process.ts'
 import { openTestSeller } from '../fixtures/seller.ts'
+import { patient } from '../fixtures/patient.ts'
 
 const parts = new AsyncDisposableStack()
 let chain: TestChain
@@ -98,7 +99,7 @@ test('a payout wallet whose key is elsewhere signs what is printed, and the sell
 
   await using seller = await start()
   const { peer } = seller.net()
-  const listing = await vi.waitUntil(() => registry.client.seller(peer!), { timeout: 5000 })
+  const listing = await vi.waitUntil(() => registry.client.seller(peer!), patient)
   expect(listing.binding).toMatchObject({ payTo: coldAddress, signature })
 })
 
@@ -131,7 +132,7 @@ test('a wallet that is a contract vouches by what its contract says', async () =
     announce: { payToKey: null },
   })
   const { peer } = seller.net()
-  await vi.waitUntil(() => registry.client.seller(peer!), { timeout: 5000 })
+  await vi.waitUntil(() => registry.client.seller(peer!), patient)
 })
 
 test('a wallet of this home needs no signature from elsewhere', async () => {
@@ -147,7 +148,7 @@ test('a new node key: not while the seller runs; then the old name leaves and th
   const listed = async (peer: string) => registry.client.seller(peer)
   const first = await openSeller(home.seller, [registry.url])
   const before = first.net().peer!
-  const old = await vi.waitUntil(() => listed(before), { timeout: 5000 })
+  const old = await vi.waitUntil(() => listed(before), patient)
   expect((await rotate()).json()).toMatchObject({ error: { code: 'home_locked' } })
   // Without a goodbye: the registry has it as live.
   await first.abandon()
@@ -158,7 +159,7 @@ test('a new node key: not while the seller runs; then the old name leaves and th
   await using second = await openSeller(home.seller, [registry.url])
   const after = second.net().peer!
   expect(after).not.toBe(before)
-  const listing = await vi.waitUntil(() => listed(after), { timeout: 5000 })
+  const listing = await vi.waitUntil(() => listed(after), patient)
   expect(listing.binding.seq).toBeGreaterThan(old.binding.seq)
   const { identities } = (await home.run('identity', 'show', '--json')).json()
   expect(identities).toEqual([
@@ -183,15 +184,13 @@ test('a home whose key is announced from elsewhere notices at its next heartbeat
     log: silent as unknown as SellerNodeOptions['log'],
   })
   const peer = first.net().peer!
-  await vi.waitUntil(() => registry.client.seller(peer), { timeout: 5000 })
+  await vi.waitUntil(() => registry.client.seller(peer), patient)
   await using other = await openHome()
   const { seed } = openNodeKey(home.seller)
   openNodeKey(other.seller)
   await writeFile(join(other.seller, 'node.key'), seed)
   await using second = await openSeller(other.seller, [registry.url], { announce: { takeOver: true } })
-  await vi.waitUntil(() => warnings.some((text) => text.includes('not announced any more')), {
-    timeout: 5000,
-  })
+  await vi.waitUntil(() => warnings.some((text) => text.includes('not announced any more')), patient)
   expect((await fetch(`${first.url}/openseed/v1/record`)).status).toBe(404)
   expect((await registry.client.seller(peer))?.record.body.url).toBe(second.url)
 })
@@ -206,7 +205,7 @@ test('the doctor says how the running seller is reached, and without one what a 
     await using seller = await openSeller(home.seller, [relay.url], {
       announce: { p2p, allowPrivate: true },
     })
-    await vi.waitUntil(() => seller.net().state === 'public', { timeout: 15_000 })
+    await vi.waitUntil(() => seller.net().state === 'public', patient)
     expect((await look()).json()).toMatchObject({
       running: true,
       state: 'public',

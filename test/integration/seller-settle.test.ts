@@ -144,8 +144,8 @@ test('what somebody else has claimed meanwhile is not claimed again', async () =
 })
 
 test('while the outcome of a claim is unknown nothing else is claimed; then it is found, not repeated', async () => {
-  await using one = await openSeveral(chain, 1, { timeoutMs: 500 })
-  await using desk = await openSellerDesk(chain, { rpc: one.rpc, deadlineMs: 400 })
+  await using one = await openSeveral(chain, 1, { timeoutMs: 1_000 })
+  await using desk = await openSellerDesk(chain, { rpc: one.rpc, deadlineMs: 1_000 })
   const entries = await openCharged(desk, 3)
   const settler = settlerOf(desk)
   const [proxy] = one.proxies

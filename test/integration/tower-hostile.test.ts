@@ -18,6 +18,7 @@ import { startScriptedEngine, type ScriptedEngine } from '../fixtures/scripted-e
 import { freshSellerKey } from '../fixtures/seller-process.ts'
 import { openTestSeller } from '../fixtures/seller.ts'
 import { beginWithdrawal, claimed, holds, openTestTower, towerCode } from '../fixtures/tower.ts'
+import { patient } from '../fixtures/patient.ts'
 
 const parts = new AsyncDisposableStack()
 const anyCode = 'AAAA-AAAA-AAAA-AAAA-AAAA'
@@ -69,7 +70,10 @@ test('a hostile tower can claim for the seller, what the seller takes, and nothi
   await claimed(chain, buyer.channelId, buyer.charged)
   const settle = calls.settle(held.config.receiver, chain.network.asset)
   await chain.rpc.send('eth_sendTransaction', [{ from: accounts.stranger.address, ...settle }])
-  await vi.waitUntil(async () => (await chain.escrow.tokenBalance(held.config.receiver)) === buyer.charged)
+  await vi.waitUntil(
+    async () => (await chain.escrow.tokenBalance(held.config.receiver)) === buyer.charged,
+    patient,
+  )
   expect(await chain.escrow.tokenBalance(by)).toBe(0n)
   expect(await chain.escrow.tokenBalance(accounts.stranger.address)).toBe(0n)
 })
@@ -89,9 +93,9 @@ test('a seller that floods its tower is heard at a walking pace and fills a boun
     code: anyCode,
     mostChannels,
   })
-  await vi.waitUntil(() => hostile.asked() >= 1)
+  await vi.waitUntil(() => hostile.asked() >= 1, patient)
   const [first, startedMs] = [hostile.asked(), performance.now()]
-  await vi.waitUntil(() => hostile.asked() >= first + 8, { timeout: 20_000, interval: 20 })
+  await vi.waitUntil(() => hostile.asked() >= first + 8, patient)
   const pages = hostile.asked() - first
   expect(performance.now() - startedMs).toBeGreaterThan((pages - 1) * 95)
   expect(tower.book.ids()).toHaveLength(mostChannels)
@@ -120,7 +124,7 @@ test('an update from before, a claim that was not signed and a channel of others
     sellers: [hostile.url],
     code: anyCode,
   })
-  await vi.waitUntil(() => hostile.asked() === 3, { timeout: 10_000 })
+  await vi.waitUntil(() => hostile.asked() === 3, patient)
   expect(tower.book.ids()).toEqual([idOf(newest)])
   expect(tower.book.find(idOf(newest))).toMatchObject(newest)
 })
@@ -200,8 +204,7 @@ test('a tower without gas money says so, and claims once it has some', async () 
   const log = pino({ level: 'warn' }, { write: (line) => void lines.push(line) })
   const code = await towerCode(seller.folder)
   await using tower = await openTestTower(chain, { key, sellers: [seller.url], code, log })
-  const says = (text: string) =>
-    vi.waitUntil(() => lines.some((line) => line.includes(text)), { timeout: 5_000 })
+  const says = (text: string) => vi.waitUntil(() => lines.some((line) => line.includes(text)), patient)
   await says('little to pay gas with')
   const buyer = await openRawBuyer(chain, seller.url, 41)
   await depositDirectly(buyer, 1_000_000n)

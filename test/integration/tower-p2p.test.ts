@@ -12,6 +12,7 @@ import { depositDirectly, openRawBuyer } from '../fixtures/raw-buyer.ts'
 import { startScriptedEngine, type ScriptedEngine } from '../fixtures/scripted-engine.ts'
 import { freshSellerKey } from '../fixtures/seller-process.ts'
 import { beginWithdrawal, claimed, holds, openTestTower, towerCode } from '../fixtures/tower.ts'
+import { patient } from '../fixtures/patient.ts'
 
 const parts = new AsyncDisposableStack()
 let chain: TestChain
@@ -28,7 +29,7 @@ test('a tower pairs with a seller behind a relay, follows it, and saves its mone
   await using seller = await openPeerSeller(chain, engine.url, [relay.url])
   await vi.waitUntil(
     async () => (await relay.client.sellers())?.listings.some(({ record }) => record.body.addrs.length > 0),
-    { timeout: 10_000 },
+    patient,
   )
   await using tower = await openTestTower(chain, {
     key: await freshSellerKey(chain),

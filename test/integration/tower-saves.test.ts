@@ -11,6 +11,7 @@ import { startScriptedEngine, type ScriptedEngine } from '../fixtures/scripted-e
 import { freshSellerKey, startSellerProcess } from '../fixtures/seller-process.ts'
 import { beginWithdrawal, claimed, endWithdrawal, towerCode } from '../fixtures/tower.ts'
 import { startTowerProcess, type TowerProcess } from '../fixtures/tower-process.ts'
+import { patient } from '../fixtures/patient.ts'
 
 const parts = new AsyncDisposableStack()
 const deposit = 1_000_000n
@@ -56,10 +57,7 @@ async function story() {
 
 async function all(tower: TowerProcess, ...buyers: RawBuyer[]): Promise<void> {
   const wanted = Object.fromEntries(buyers.map(({ channelId, charged }) => [channelId, String(charged)]))
-  await vi.waitUntil(async () => JSON.stringify(await tower.held()) === JSON.stringify(wanted), {
-    timeout: 10_000,
-    interval: 20,
-  })
+  await vi.waitUntil(async () => JSON.stringify(await tower.held()) === JSON.stringify(wanted), patient)
 }
 
 async function receiverTotal(buyer: RawBuyer): Promise<bigint> {

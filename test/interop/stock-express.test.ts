@@ -5,6 +5,7 @@ import { openTestChain, type TestChain } from '../fixtures/chain.ts'
 import { newWallet, openTestBuyer, type TestBuyer } from '../fixtures/buyer.ts'
 import { startStockServer, type StockServer } from '../fixtures/stock-server.ts'
 import { curve } from '../../src/wire/curve.ts'
+import { patient } from '../fixtures/patient.ts'
 
 const parts = new AsyncDisposableStack()
 const cent = 10_000n
@@ -35,7 +36,7 @@ describe('by exact', () => {
   })
 
   test('its models are listed without a price', async () => {
-    await vi.waitUntil(() => buyer.market.stockModels().length > 0)
+    await vi.waitUntil(() => buyer.market.stockModels().length > 0, patient)
     const listed = await fetch(`${buyer.url}/v1/models/stock-model`)
     expect(await listed.json()).toEqual({
       id: 'stock-model',
@@ -135,7 +136,7 @@ describe('by batch-settlement', () => {
     const replies = await Promise.all([1, 2, 3].map(() => buyer.chat(request)))
     expect(replies.map(({ status }) => status)).toEqual([200, 200, 200])
     expect(buyer.book.all().length).toBeGreaterThan(1)
-    await vi.waitUntil(() => buyer.book.all().every(({ requests }) => requests.size === 0))
+    await vi.waitUntil(() => buyer.book.all().every(({ requests }) => requests.size === 0), patient)
     expect(buyer.book.all().reduce((sum, { ledger }) => sum + ledger.charged, 0n)).toBe(3n * cent)
   })
 })

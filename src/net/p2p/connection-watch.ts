@@ -10,6 +10,9 @@ export interface WatchTimes {
   silenceMs: number
 }
 
+// A stall of our own, in which nothing can be heard, takes up one of them and not the whole silence.
+const silenceTurns = 8
+
 /**
  * Asks each connection for a sign of life; any byte is one, so a full one that answers late is not mistaken for a dead
  * one. Connections without streams in use are asked seldom. Ends with the signal.
@@ -45,11 +48,15 @@ function watch(connection: Connection, isBusy: (connection: Connection) => boole
     askedMs = performance.now()
     const waiting = new AbortController()
     muxer.ping({ signal: waiting.signal }).catch(() => {})
-    timer = setTimeout(() => {
-      waiting.abort()
-      // After a stall of our own the answer may lie in the socket, and timers come before sockets.
-      setImmediate(() => setImmediate(judge))
-    }, times.silenceMs).unref()
+    const listen = (turns: number) => {
+      timer = setTimeout(() => {
+        if (turns > 1 && heardMs < askedMs) return listen(turns - 1)
+        waiting.abort()
+        // After a stall of our own the answer may lie in the socket, and timers come before sockets.
+        setImmediate(() => setImmediate(judge))
+      }, times.silenceMs / silenceTurns).unref()
+    }
+    listen(silenceTurns)
   }
   const judge = () => {
     if (connection.status !== 'open') return
