@@ -59,8 +59,10 @@ test('a connection on which nothing moves is closed, also while an answer waits 
   const socket = askOnly(server, 20)
   let got = 0
   await once(socket, 'connect')
-  await vi.waitUntil(async () => (await statusOf(server)) === 429, patient)
-  await vi.waitUntil(async () => (await statusOf(server)) === 200, patient)
+  // On a busy machine the questions themselves may lie still for so long.
+  const status = () => statusOf(server).catch(() => null)
+  await vi.waitUntil(async () => (await status()) === 429, patient)
+  await vi.waitUntil(async () => (await status()) === 200, patient)
   socket.on('data', (chunk) => (got += chunk.length)).resume()
   await once(socket, 'close')
   expect(got).toBeLessThan(20 * page.text.length)

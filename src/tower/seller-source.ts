@@ -1,7 +1,7 @@
 /** A seller as its watchtower asks it. */
 import { hostname } from 'node:os'
 import type { Clock } from '../base/clock.ts'
-import { OpenSeedError } from '../base/errors.ts'
+import { hasCode, OpenSeedError } from '../base/errors.ts'
 import { readBody } from '../net/read-body.ts'
 import type { SellerClient, SellerReply } from '../net/seller-client.ts'
 import type { NodeKey } from '../wire/node-key.ts'
@@ -64,7 +64,11 @@ export function openSellerSource(client: SellerClient, key: NodeKey, now: Clock)
         firstByteTimeoutMs: pageMs,
         idleTimeoutMs: answerMs,
       })
-      const json = await read(reply)
+      const json = await read(reply).catch((error: unknown) => {
+        // It counts no question of another time; ours was wrong, and may be right again before that time comes.
+        if (hasCode(error, 'clock_skewed')) lastMs = 0
+        throw error
+      })
       return understood(client.url, () => parseTowerPage(json))
     },
   }

@@ -6,7 +6,9 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { callControl } from '../../src/node/control.ts'
 import { openNodeKey } from '../../src/node/identity.ts'
 import { parseTowerViews } from '../../src/node/seller-towers.ts'
+import { openSellerClient } from '../../src/net/seller-client.ts'
 import type { TowerView } from '../../src/seller/tower-desk.ts'
+import { openSellerSource } from '../../src/tower/seller-source.ts'
 import { encodePairRequest, normalCode, towerAuthorization } from '../../src/wire/tower-auth.ts'
 import { parseTowerPairing, towerPairPath, towerUpdatesPath } from '../../src/wire/tower.ts'
 import { openTestChain, type TestChain } from '../fixtures/chain.ts'
@@ -148,6 +150,26 @@ test('a question is answered once, to the tower that was paired, and for this se
   const foreign = towerAuthorization(openNodeKey(stranger.path), pairing, { atMs: Date.now(), since: '' })
   expect((await ask(seller.url, { authorization: foreign })).code).toBe('tower_unknown')
   expect((await ask(seller.url, {})).code).toBe('invalid_message')
+})
+
+test('a tower whose clock was ahead is heard as soon as it is right', async () => {
+  await using seller = await openSeller()
+  await using folder = await openFolder()
+  const buyer = await openRawBuyer(chain, seller.url, nextIndex++)
+  await depositDirectly(buyer, 1_000_000n)
+  await buyer.chat()
+  let aheadMs = 0
+  const client = openSellerClient({ url: seller.url, connectTimeoutMs: 10_000 })
+  const source = openSellerSource(client, openNodeKey(folder.path), () => Date.now() + aheadMs)
+  const { signal } = new AbortController()
+  const pairing = await source.pair(await towerCode(seller.folder), signal)
+  const ask = () => source.updates(pairing, '', signal)
+  expect((await ask()).updates).toHaveLength(1)
+  aheadMs = 3_600_000
+  await expect(ask()).rejects.toMatchObject({ code: 'clock_skewed' })
+  aheadMs = 0
+  expect((await ask()).updates).toHaveLength(1)
+  await client.close()
 })
 
 test('the seller knows who follows and who is behind, also after a restart', async () => {
