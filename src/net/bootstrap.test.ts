@@ -1,6 +1,7 @@
 import { networkInterfaces } from 'node:os'
 import { expect, test } from 'vitest'
-import { isDomain, lookUpRegistries, usableRegistries } from './bootstrap.ts'
+import { startRegistry } from '../../test/fixtures/registry.ts'
+import { isDomain, lookUpRegistries, openNamedRegistry, usableRegistries } from './bootstrap.ts'
 
 const txt =
   (...texts: string[]) =>
@@ -64,4 +65,16 @@ test('a flood of records makes a short list', async () => {
 test('what has no scheme is a domain', () => {
   expect(isDomain('openseed.example')).toBe(true)
   expect(isDomain('http://openseed.example')).toBe(false)
+})
+
+test('what the name of such a registry leads to is judged when it is asked', async () => {
+  await using registry = await startRegistry()
+  const named = registry.url.replace('127.0.0.1', 'localhost')
+  await using careful = openNamedRegistry(named, { allowPrivate: false })
+  await expect(careful.stats()).rejects.toMatchObject({
+    code: 'registry_unreachable',
+    message: expect.stringContaining('leads into a private network'),
+  })
+  await using trusting = openNamedRegistry(named, { allowPrivate: true })
+  await expect(trusting.stats()).resolves.toBeDefined()
 })

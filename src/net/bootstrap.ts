@@ -2,7 +2,8 @@
 import { promises as dns } from 'node:dns'
 import { OpenSeedError } from '../base/errors.ts'
 import { judgeUrl } from '../wire/address-policy.ts'
-import { isPublicUrl } from './guarded-lookup.ts'
+import { guardedLookup, isPublicUrl } from './guarded-lookup.ts'
+import { openRegistryClient, type RegistryClient, type RegistryClientOptions } from './registry-client.ts'
 
 /** Reads the TXT records of a name, each in parts, as `node:dns` does; not for longer than the signal. */
 export type ResolveTxt = (name: string, signal: AbortSignal) => Promise<string[][]>
@@ -49,6 +50,14 @@ export function usableRegistries(urls: readonly string[], allowPrivate: boolean)
   const usable = urls.filter((url) => (allowPrivate ? judgeUrl(url) !== 'refused' : isPublicUrl(url)))
   const distinct = new Set(usable.map((url) => url.replace(/\/+$/, '')))
   return [...distinct].toSorted().slice(0, mostRegistries)
+}
+
+/** A client of what a domain has named. That may be anywhere, so what its name leads to is judged each time. */
+export function openNamedRegistry(
+  url: string,
+  { allowPrivate, ...options }: Omit<RegistryClientOptions, 'lookup'> & { allowPrivate: boolean },
+): RegistryClient {
+  return openRegistryClient(url, { ...options, ...(!allowPrivate && { lookup: guardedLookup() }) })
 }
 
 /** The usual resolver asks a silent server for 20 s, and the process cannot end before. */

@@ -1,5 +1,5 @@
 /** One question to a registry and its answer, within a deadline and a size. Whatever else happens is an error of the registry. */
-import { OpenSeedError } from '../base/errors.ts'
+import { hasCode, OpenSeedError } from '../base/errors.ts'
 import type { HttpPool } from './http-pool.ts'
 
 export interface RegistryQuestion {
@@ -49,10 +49,13 @@ export async function askRegistry(
     }
   } catch (cause) {
     signal?.throwIfAborted()
-    if (cause instanceof OpenSeedError) throw cause
+    // The guarded lookup says that of sellers.
+    const isPrivate = hasCode(cause, 'seller_unreachable')
+    if (cause instanceof OpenSeedError && !isPrivate) throw cause
     const why = deadline.aborted ? `did not answer within ${deadlineMs} ms` : 'cannot be reached'
     throw new OpenSeedError('registry_unreachable', {
-      message: `The registry ${url} ${why}.`,
+      message: `The registry ${url} ${isPrivate ? 'leads into a private network' : why}.`,
+      hint: isPrivate ? 'Allow it with buy.allow_private, if that is where it is meant to be.' : undefined,
       details: { registry: url },
       cause,
     })

@@ -1,5 +1,4 @@
 /** How a buyer finds sellers: registries, from settings and from DNS, the DHT, and the local network, behind one table. */
-import type { LookupFunction } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
 import { asOpenSeedError } from '../base/errors.ts'
@@ -10,9 +9,14 @@ import type { BuyerStore } from '../buyer/channel-book.ts'
 import { openDirectory, type Directory } from '../buyer/directory.ts'
 import type { Discovery } from '../buyer/explain-none.ts'
 import type { ReachRules } from '../buyer/reach.ts'
-import { isDomain, lookUpRegistries, usableRegistries, type ResolveTxt } from '../net/bootstrap.ts'
+import {
+  isDomain,
+  lookUpRegistries,
+  openNamedRegistry,
+  usableRegistries,
+  type ResolveTxt,
+} from '../net/bootstrap.ts'
 import { openDhtFeed, type DhtFeed } from '../net/dht-feed.ts'
-import { guardedLookup } from '../net/guarded-lookup.ts'
 import { openLanFeed } from '../net/lan-feed.ts'
 import type { PeerTarget } from '../net/p2p/open-host.ts'
 import { openRegistryClient, type RegistryClient } from '../net/registry-client.ts'
@@ -90,14 +94,13 @@ export function openDiscovery(options: DiscoveryOptions): BuyerDiscovery {
     })
     stack.defer(() => opened.close())
     directory = opened
-    const add = (url: string, lookup?: LookupFunction) => {
-      const client = openRegistryClient(url, { now, ...(lookup && { lookup }) })
+    const add = (client: RegistryClient) => {
       if (!clients.some((known) => known.url === client.url)) clients.push(client)
       opened.add(openRegistryFeed(client))
     }
-    for (const url of registries.filter((name) => !isDomain(name))) add(url)
-    // Whom DNS names may be anywhere: what the names lead to is judged too.
-    const addNamed = (url: string) => add(url, rules.allowPrivate ? undefined : guardedLookup())
+    for (const url of registries.filter((name) => !isDomain(name))) add(openRegistryClient(url, { now }))
+    const { allowPrivate } = rules
+    const addNamed = (url: string) => add(openNamedRegistry(url, { allowPrivate, now }))
     for (const domain of registries.filter(isDomain)) {
       void followDomain(domain, opened, addNamed, options, stop.signal)
     }

@@ -2,7 +2,6 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Config } from '../config/config.ts'
-import { openRegistryClient } from '../net/registry-client.ts'
 import { makeHeartbeat } from '../seller/announcement.ts'
 import { lockRole } from '../store/lock.ts'
 import { openReader } from '../store/reader.ts'
@@ -12,7 +11,7 @@ import type { PeerId } from '../wire/peer-id.ts'
 import { announceSeqKey } from './announcing.ts'
 import { findBinding } from './binding.ts'
 import { findNodeKey, rotateNodeKey } from './identity.ts'
-import { registryUrls } from './registry-urls.ts'
+import { openRegistries } from './open-registries.ts'
 
 export type NodeRole = 'seller' | 'buyer' | 'registry'
 
@@ -84,11 +83,11 @@ async function sayGoodbye(config: Config, key: NodeKey, recordSeq: number): Prom
     seq: Date.now(),
     leaving: true,
   })
-  const urls = await registryUrls(config.registries, config.buy.allowPrivate).catch(() => [])
-  const goodbyes = urls.map(async (url) => {
-    await using client = openRegistryClient(url)
+  const clients = await openRegistries(config.registries, config.buy.allowPrivate).catch(() => [])
+  const goodbyes = clients.map(async (client) => {
+    await using _ = client
     const { status } = await client.heartbeat(beat)
-    return status === 'ok' ? [url] : []
+    return status === 'ok' ? [client.url] : []
   })
   const told = await Promise.allSettled(goodbyes)
   return told.flatMap((goodbye) => (goodbye.status === 'fulfilled' ? goodbye.value : []))

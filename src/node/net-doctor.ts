@@ -3,13 +3,12 @@ import { randomBytes } from 'node:crypto'
 import { systemClock } from '../base/clock.ts'
 import type { Config } from '../config/config.ts'
 import { openHost, type Host } from '../net/p2p/open-host.ts'
-import { openRegistryClient } from '../net/registry-client.ts'
 import { nodeKeyOf } from '../wire/node-key.ts'
 import { callControl } from './control.ts'
 import { askIndexes } from './known-peers.ts'
 import { netReport, type NetReport } from './net-report.ts'
 import { readKnownPeers } from './read-known-peers.ts'
-import { registryUrls } from './registry-urls.ts'
+import { openRegistries } from './open-registries.ts'
 import { addrsToTell } from './seller-addrs.ts'
 
 export interface NetDiagnosis extends NetReport {
@@ -84,13 +83,13 @@ async function settle(host: Host, late: AbortSignal): Promise<void> {
 
 async function askRegistries({ registries, buy }: Config, signal: AbortSignal) {
   const { allowPrivate } = buy
-  const urls = await registryUrls(registries, allowPrivate).catch(() => [])
+  const clients = await openRegistries(registries, allowPrivate).catch(() => [])
   const within = AbortSignal.any([signal, AbortSignal.timeout(askMs)])
   const asked = await Promise.all(
-    urls.map(async (url) => {
-      await using client = openRegistryClient(url)
+    clients.map(async (client) => {
+      await using _ = client
       const { addrs, answered } = await askIndexes([client], { allowPrivate, signal: within })
-      return { url, answers: answered > 0, addrs }
+      return { url: client.url, answers: answered > 0, addrs }
     }),
   )
   return {

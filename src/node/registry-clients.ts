@@ -1,10 +1,8 @@
 /** The registries of the settings as clients: those given by URL at once, those of a domain when DNS has named them. */
-import type { LookupFunction } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
 import type { Log } from '../base/log.ts'
-import { isDomain, lookUpRegistries, type ResolveTxt } from '../net/bootstrap.ts'
-import { guardedLookup } from '../net/guarded-lookup.ts'
+import { isDomain, lookUpRegistries, openNamedRegistry, type ResolveTxt } from '../net/bootstrap.ts'
 import { openRegistryClient, type RegistryClient } from '../net/registry-client.ts'
 
 export interface RegistryClientsOptions {
@@ -30,11 +28,10 @@ export function openRegistryClients(
   options: RegistryClientsOptions,
   onAdd: (client: RegistryClient) => void,
 ): RegistryClients {
-  const { registries, now } = options
+  const { registries, allowPrivate, now } = options
   const clients = new Map<string, RegistryClient>()
   const stop = new AbortController()
-  const add = (url: string, lookup?: LookupFunction) => {
-    const client = openRegistryClient(url, { now, ...(lookup && { lookup }) })
+  const add = (client: RegistryClient) => {
     if (stop.signal.aborted || clients.has(client.url)) {
       void client.close()
       return
@@ -42,11 +39,10 @@ export function openRegistryClients(
     clients.set(client.url, client)
     onAdd(client)
   }
-  // Whom DNS names may be anywhere: what the names lead to is judged too.
-  const addNamed = (url: string) => add(url, options.allowPrivate ? undefined : guardedLookup())
+  const addNamed = (url: string) => add(openNamedRegistry(url, { allowPrivate, now }))
   for (const name of registries) {
     if (isDomain(name)) void followDomain(name, addNamed, options, stop.signal)
-    else add(name)
+    else add(openRegistryClient(name, { now }))
   }
   return {
     all: () => [...clients.values()],

@@ -1,13 +1,13 @@
 /** One question to every registry at once, and one word on each seller out of their answers. */
 import { hasCode, OpenSeedError } from '../base/errors.ts'
-import { openRegistryClient, type RegistryClient } from '../net/registry-client.ts'
+import type { RegistryClient } from '../net/registry-client.ts'
 import { passesAll, type Filter } from '../search/filter.ts'
 import { listingOf, rowsOf, type Told } from '../search/listing.ts'
 import { mergeLists } from '../search/merge.ts'
 import { modelsAskedFor, pushDown, type PushedDown } from '../search/push-down.ts'
 import { peerIdBytes, type PeerId } from '../wire/peer-id.ts'
 import type { SellerListing } from '../wire/seller-listing.ts'
-import { registryUrls } from './registry-urls.ts'
+import { openRegistries } from './open-registries.ts'
 
 /** How one registry answered. */
 export interface RegistryAnswer {
@@ -62,8 +62,7 @@ const mostCatalogued = 64
 /** Opens connections as they are needed. Throws `registry_unreachable` when no registry is configured or found. */
 export async function openSurvey(settings: SurveySettings): Promise<Survey> {
   const { signal } = settings
-  const urls = await registryUrls(settings.registries, settings.allowPrivate)
-  const clients = urls.map((url) => openRegistryClient(url))
+  const clients = await openRegistries(settings.registries, settings.allowPrivate)
 
   async function askAll(ask: (client: RegistryClient, turn: Turn) => Promise<Gathered>): Promise<Surveyed> {
     const turn = { signal, lateMs: performance.now() + patienceMs }
