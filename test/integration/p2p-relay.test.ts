@@ -66,7 +66,8 @@ test('a place is free again when its holder has gone', async () => {
 })
 
 test('a flood of requests over one connection is refused and takes nobody its place', async () => {
-  const relay = await openRelay({ limits: { reservations: 2 } })
+  const nowMs = Date.now()
+  const relay = await openRelay({ limits: { reservations: 2 } }, { now: () => nowMs })
   await using _ = relay.host
   await using flooder = await openStock()
   const connection = await flooder.dial(multiaddr(relay.addr))
@@ -152,7 +153,7 @@ test('who read more than a circuit may carry sees an error and never an end, and
 })
 
 test('a circuit that was open for as long as it may is cut, and the reader told', async () => {
-  const relay = await openRelay({ limits: { durationMs: 700 } })
+  const relay = await openRelay({ limits: { durationMs: 2_500 } })
   await using _ = relay.host
   await using seller = await openHidden([relay.addr])
   await using buyer = await openBuyer()
