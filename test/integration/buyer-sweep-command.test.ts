@@ -58,7 +58,7 @@ test('what is explained adds up to what was put in less what was spent, whatever
     expect((await buyer.chat()).status).toBe(200)
     await settled(buyer)
     // The chain's word on the deposit is booked after the reply.
-    await vi.waitUntil(() => buyer.book.all()[0]!.deposit === null, patient)
+    await vi.waitUntil(async () => (await explain(home)).channels[0]!.deposit === null, patient)
     const { charged, balance } = buyer.book.all()[0]!.ledger
     const quiet = await explain(home)
     expect(quiet.totals).toEqual({
