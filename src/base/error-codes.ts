@@ -114,10 +114,7 @@ export const errorCodes = {
     'The seller could not claim earlier charges for too long; it takes no new work on the channel.',
   ),
   shutting_down: server(503, 'The process is shutting down.'),
-  store_conflict: invalid(
-    409,
-    'The stored rows are not the ones the change was computed from, or an invariant forbids it.',
-  ),
+  store_conflict: invalid(409, 'No such row is stored, or an invariant forbids the change.'),
   store_newer: invalid(500, 'The database was written by a newer openseed.', 3),
   store_unavailable: server(503, 'The database cannot be written (disk full, or damaged).'),
   tower_unknown: invalid(403, 'The seller is not paired with this watchtower.'),

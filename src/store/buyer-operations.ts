@@ -3,7 +3,7 @@ import type { Usdc } from '../wire/amount.ts'
 import { buyerExactReads, buyerExactWrites } from './buyer-exact-operations.ts'
 import { channelReads } from './channel-reads.ts'
 import { commonReads, commonWrites, saveOffer } from './common-operations.ts'
-import { conflict } from './faults.ts'
+import { conflict, outdated } from './faults.ts'
 import { sql, type Db } from './open.ts'
 import { outboxReads, outboxWrites } from './outbox-operations.ts'
 import { buyerReceiptReads, buyerReceiptWrites } from './receipt-operations.ts'
@@ -43,8 +43,7 @@ export function saveChannel(db: Db, { channel }: { channel: BuyerChannelRow }): 
            WHERE id = @id AND rev = @rev - 1`,
         )
   const { changes } = statement.run(toColumns(buyerChannelColumns, channel))
-  if (changes !== 1)
-    throw conflict('stale', `Channel ${channel.id} has another revision than ${channel.rev - 1}.`)
+  if (changes !== 1) throw outdated(channel)
 }
 
 /**

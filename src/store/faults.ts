@@ -1,6 +1,9 @@
 /** Turns what SQLite throws into our errors, and carries errors from the writer thread to its callers. */
 import { OpenSeedError, asOpenSeedError } from '../base/errors.ts'
 import type { ErrorCode } from '../base/error-codes.ts'
+import type { Hex } from '../wire/hex.ts'
+
+const checkDisk = 'Check the free space and the health of the disk.'
 
 /** An error as plain values: classes do not survive the way between threads. */
 export interface PlainError {
@@ -10,18 +13,26 @@ export interface PlainError {
   details: Record<string, unknown> | undefined
 }
 
-/** `stale`: another change came first. `missing`: no such open row. `invariant`: the database forbids it. */
-export type ConflictReason = 'stale' | 'missing' | 'invariant'
+/** `missing`: no such open row. `invariant`: the database forbids it. */
+export type ConflictReason = 'missing' | 'invariant'
 
 export function conflict(reason: ConflictReason, message: string, cause?: unknown): OpenSeedError {
   return new OpenSeedError('store_conflict', { message, details: { reason }, cause })
+}
+
+/** Of a change that builds on one that was not stored: it is right, and may be made again once the channel is read back. */
+export function outdated({ id, rev }: { id: Hex; rev: number }): OpenSeedError {
+  return new OpenSeedError('store_unavailable', {
+    message: `An earlier change of channel ${id} than ${rev} was not stored.`,
+    hint: checkDisk,
+  })
 }
 
 export function unavailable(thrown: unknown): OpenSeedError {
   const cause = thrown instanceof Error ? thrown.message : String(thrown)
   return new OpenSeedError('store_unavailable', {
     message: `The database cannot be used: ${cause}.`,
-    hint: 'Check the free space and the health of the disk.',
+    hint: checkDisk,
     cause: thrown,
   })
 }

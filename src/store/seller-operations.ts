@@ -2,7 +2,7 @@
 import type { Usdc } from '../wire/amount.ts'
 import { channelReads } from './channel-reads.ts'
 import { commonReads, commonWrites } from './common-operations.ts'
-import { conflict } from './faults.ts'
+import { conflict, outdated } from './faults.ts'
 import { sql, type Db } from './open.ts'
 import { outboxReads, outboxWrites } from './outbox-operations.ts'
 import { sellerReceiptReads } from './receipt-operations.ts'
@@ -39,8 +39,7 @@ export function saveChannel(db: Db, { channel }: { channel: SellerChannelRow }):
            WHERE id = @id AND rev = @rev - 1`,
         )
   const { changes } = statement.run(toColumns(sellerChannelColumns, channel))
-  if (changes !== 1)
-    throw conflict('stale', `Channel ${channel.id} has another revision than ${channel.rev - 1}.`)
+  if (changes !== 1) throw outdated(channel)
 }
 
 /** Takes a request in: it is held under the channel's highest voucher from this commit on. */

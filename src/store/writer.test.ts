@@ -53,7 +53,7 @@ test('a write that fails is undone alone: its group is committed without it', as
   ])
   expect(outcomes).toMatchObject([
     { status: 'fulfilled' },
-    { reason: { code: 'store_conflict', details: { reason: 'stale' } } },
+    { reason: { code: 'store_unavailable' } },
     { reason: { code: 'store_conflict', details: { reason: 'invariant' } } },
     { status: 'fulfilled' },
   ])

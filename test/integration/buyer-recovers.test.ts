@@ -203,7 +203,7 @@ test('a write that the store refuses fails that request alone; the channel is re
   await buyer.store.run('saveChannel', { channel: { ...row!, rev: row!.rev + 1 } })
   proxy.seen.length = 0
   const failed = await buyer.chat()
-  expect(failed.status).toBe(409)
+  expect(failed.status).toBe(503)
   expect(proxy.seen).toEqual([])
   expect((await buyer.chat()).status).toBe(200)
   await expectBooks(buyer)
