@@ -40,18 +40,35 @@ export class ChannelFinder {
    * `chain_…` then.
    */
   async find(sellerUrl: string, terms: SellerTerms): Promise<Channel> {
-    const party = this.#partyOf(terms)
-    const known = this.#stored(party)
-    const usable = known.find(({ state }) => state !== 'closed')
-    if (usable !== undefined) {
+    const known = this.stored(terms)
+    if (known !== undefined) {
       // The same parties at another address: what is asked about this money is asked where it is paid now.
-      usable.sellerUrl = sellerUrl
-      return usable
+      known.sellerUrl = sellerUrl
+      return known
     }
+    const party = this.#partyOf(terms)
     const key = JSON.stringify(party)
     const scan = this.#scans.get(key) ?? this.#scan(sellerUrl, party).finally(() => this.#scans.delete(key))
     this.#scans.set(key, scan)
     return scan
+  }
+
+  /** The channel under these terms, if it is known without the chain. */
+  stored(terms: SellerTerms): Channel | undefined {
+    const party = this.#partyOf(terms)
+    return this.#parts.book
+      .all()
+      .find(
+        ({ index, state, config }) =>
+          !isLane({ index }) &&
+          state !== 'closed' &&
+          config.payer === party.payer &&
+          config.payerAuthorizer === party.payerAuthorizer &&
+          config.receiver === party.receiver &&
+          config.receiverAuthorizer === party.receiverAuthorizer &&
+          config.token === party.token &&
+          config.withdrawDelay === party.withdrawDelay,
+      )
   }
 
   async #scan(sellerUrl: string, party: Party): Promise<Channel> {
@@ -69,21 +86,6 @@ export class ChannelFinder {
         if (found.state !== 'closed') return found
       }
     }
-  }
-
-  #stored(party: Party): Channel[] {
-    return this.#parts.book
-      .all()
-      .filter(
-        ({ index, config }) =>
-          !isLane({ index }) &&
-          config.payer === party.payer &&
-          config.payerAuthorizer === party.payerAuthorizer &&
-          config.receiver === party.receiver &&
-          config.receiverAuthorizer === party.receiverAuthorizer &&
-          config.token === party.token &&
-          config.withdrawDelay === party.withdrawDelay,
-      )
   }
 
   #partyOf(terms: SellerTerms): Party {

@@ -7,7 +7,6 @@ import { keccak256 } from '../wire/keccak.ts'
 import { explainRefusal, sendRequest } from './ask-seller.ts'
 import { overPerRequest } from './caps.ts'
 import { hiddenTokens } from './check.ts'
-import { isLane } from './channel.ts'
 import { correct } from './corrective.ts'
 import type { Exchange, ExchangeOutcome, ExchangeReply, ExchangeRequest } from './exchange-types.ts'
 import { withFailover } from './failover.ts'
@@ -55,17 +54,9 @@ export function openExchange(parts: ExchangeParts): Exchange {
   }
 }
 
-function isFunded({ terms, ceiling }: Route, { book, caps }: ExchangeParts): boolean {
-  return book
-    .all()
-    .some(
-      (channel) =>
-        channel.state === 'open' &&
-        !isLane(channel) &&
-        channel.config.receiver === terms.payTo &&
-        channel.config.receiverAuthorizer === terms.receiverAuthorizer &&
-        planVoucher(channel.ledger, ceiling.amount, caps).kind === 'voucher',
-    )
+function isFunded({ terms, ceiling }: Route, { finder, caps }: ExchangeParts): boolean {
+  const channel = finder.stored(terms)
+  return channel?.state === 'open' && planVoucher(channel.ledger, ceiling.amount, caps).kind === 'voucher'
 }
 
 /** What the whole request cost, failed attempts with it. */
