@@ -28,6 +28,14 @@ test('A host that others get in to is public, and says where.', async () => {
   expect(host.addrs()).toContainEqual(expect.stringMatching(/^\/ip4\/127\.0\.0\.1\/tcp\/\d+\/p2p\//))
 })
 
+test('A host that begins to serve the DHT says so to those it is connected to already.', async () => {
+  await using relay = await openRelay()
+  expect(relay.peerCount()).toBe(0)
+  await using host = await openPeer({ bootstrap: relay.addrs(), server: 'when-public' })
+  await whenReach(host, ({ state }) => state === 'public')
+  expect(await relay.joined(1, AbortSignal.timeout(20_000))).toBe(true)
+})
+
 test('A host that only asks learns how it looks, and is not public.', async () => {
   await using relay = await openRelay()
   await using buyer = await openBuyer(relay)

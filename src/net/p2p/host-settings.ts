@@ -71,8 +71,8 @@ export function hostSettings(
     logger: silentLogger,
     services: {
       identify: identify(),
-      // Who begins to serve the DHT tells those it is connected to already.
-      identifyPush: identifyPush(),
+      // pushChanges calls it: who begins to serve the DHT tells those it is connected to already.
+      identifyPush: identifyPush({ runOnSelfUpdate: false, debounce: 0 }),
       ping: ping(),
       ...(relay && { relay: relayServer({ ...relay, ...(now && { now }) }) }),
       dht: kadDHT({

@@ -25,6 +25,7 @@ import type { Host, HostOptions } from './open-host.ts'
 import { openPeerDialer } from './peer-dialer.ts'
 import { openPeerGuard } from './peer-guard.ts'
 import { peerLimits } from './peer-limits.ts'
+import { pushChanges } from './push-changes.ts'
 import { openRecordJudge } from './record-judge.ts'
 import { openRelayKeeper } from './relay-keeper.ts'
 import { vouchFor } from './told-addrs.ts'
@@ -62,6 +63,7 @@ export async function startHost(given: HostOptions): Promise<Host> {
   }
   // Before the first connection: none may slip past.
   guard.watch(node)
+  pushChanges(node, stop.signal)
   watchConnections(node, {
     isBusy: ({ streams }) => streams.some(({ protocol }) => protocol === httpProtocol),
     stopped: stop.signal,
