@@ -20,7 +20,7 @@ import { holdForOthers } from './kad-holder.ts'
 import { limitKad } from './kad-limits.ts'
 import { openKadQueries } from './kad-queries.ts'
 import { openLan } from './lan.ts'
-import type { Services } from './libp2p-node.ts'
+import { dropTimers, type Services } from './libp2p-node.ts'
 import type { Host, HostOptions } from './open-host.ts'
 import { openPeerDialer } from './peer-dialer.ts'
 import { openPeerGuard } from './peer-guard.ts'
@@ -148,6 +148,7 @@ export async function startHost(given: HostOptions): Promise<Host> {
       await lan?.close()
       await Promise.all([joining.done, connectivity.done])
       await node.stop()
+      dropTimers(node)
     },
   }
 }

@@ -33,6 +33,16 @@ export function internalsOf(node: Node): NodeInternals {
   return components
 }
 
+/**
+ * After the stop: a listener that closes is a change of addresses, which stock code writes down a second later and keeps
+ * the process for.
+ */
+export function dropTimers(node: Node): void {
+  const { addressManager } = internalsOf(node) as { addressManager: { _updatePeerStoreAddresses?: unknown } }
+  const { stop } = (addressManager._updatePeerStoreAddresses ?? {}) as { stop?: () => void }
+  stop?.()
+}
+
 const silent: Logger = Object.assign(() => {}, {
   error() {},
   trace() {},
