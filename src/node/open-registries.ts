@@ -8,17 +8,18 @@ export async function openRegistries(
   registries: readonly string[],
   allowPrivate: boolean,
 ): Promise<RegistryClient[]> {
-  const lists = await Promise.allSettled(
-    registries.map(async (name) => {
-      if (!isDomain(name)) return [openRegistryClient(name)]
-      const urls = await lookUpRegistries(name, { allowPrivate })
-      return urls.map((url) => openNamedRegistry(url, { allowPrivate }))
-    }),
-  )
-  const clients = lists.flatMap((list) => (list.status === 'fulfilled' ? list.value : []))
+  const domains = registries.filter(isDomain)
+  const lists = await Promise.allSettled(domains.map((domain) => lookUpRegistries(domain, { allowPrivate })))
+  const named = lists.flatMap((list) => (list.status === 'fulfilled' ? list.value : []))
+  const clients = new Map<string, RegistryClient>()
+  const add = (client: RegistryClient) => {
+    // Connections are opened by the first question: one that is left out has none.
+    if (!clients.has(client.url)) clients.set(client.url, client)
+  }
+  for (const name of registries) if (!isDomain(name)) add(openRegistryClient(name))
+  for (const url of named) add(openNamedRegistry(url, { allowPrivate }))
+  if (clients.size > 0) return [...clients.values()]
   const failed = lists.find((list) => list.status === 'rejected')
-  // Connections are opened by the first question: one that is left out has none.
-  if (clients.length > 0) return [...new Map(clients.map((client) => [client.url, client])).values()]
   if (failed) throw failed.reason
   throw new OpenSeedError('registry_unreachable', {
     message: 'No registry is configured.',
