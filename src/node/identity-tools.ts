@@ -83,7 +83,8 @@ async function sayGoodbye(config: Config, key: NodeKey, recordSeq: number): Prom
     seq: Date.now(),
     leaving: true,
   })
-  const clients = await openRegistries(config.registries, config.buy.allowPrivate).catch(() => [])
+  const { allowPrivate } = config.buy
+  const clients = await openRegistries(config.registries, { allowPrivate }).catch(() => [])
   const goodbyes = clients.map(async (client) => {
     await using _ = client
     const { status } = await client.heartbeat(beat)

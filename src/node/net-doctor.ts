@@ -83,7 +83,7 @@ async function settle(host: Host, late: AbortSignal): Promise<void> {
 
 async function askRegistries({ registries, buy }: Config, signal: AbortSignal) {
   const { allowPrivate } = buy
-  const clients = await openRegistries(registries, allowPrivate).catch(() => [])
+  const clients = await openRegistries(registries, { allowPrivate, signal }).catch(() => [])
   const within = AbortSignal.any([signal, AbortSignal.timeout(askMs)])
   const asked = await Promise.all(
     clients.map(async (client) => {

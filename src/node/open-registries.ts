@@ -6,10 +6,11 @@ import { openRegistryClient, type RegistryClient } from '../net/registry-client.
 /** Each once, for who asks it to close. Throws `registry_unreachable` when none is configured or found. */
 export async function openRegistries(
   registries: readonly string[],
-  allowPrivate: boolean,
+  { allowPrivate, signal }: { allowPrivate: boolean; signal?: AbortSignal },
 ): Promise<RegistryClient[]> {
   const domains = registries.filter(isDomain)
-  const lists = await Promise.allSettled(domains.map((domain) => lookUpRegistries(domain, { allowPrivate })))
+  const within = { allowPrivate, ...(signal && { signal }) }
+  const lists = await Promise.allSettled(domains.map((domain) => lookUpRegistries(domain, within)))
   const named = lists.flatMap((list) => (list.status === 'fulfilled' ? list.value : []))
   const clients = new Map<string, RegistryClient>()
   const add = (client: RegistryClient) => {

@@ -62,7 +62,7 @@ const mostCatalogued = 64
 /** Opens connections as they are needed. Throws `registry_unreachable` when no registry is configured or found. */
 export async function openSurvey(settings: SurveySettings): Promise<Survey> {
   const { signal } = settings
-  const clients = await openRegistries(settings.registries, settings.allowPrivate)
+  const clients = await openRegistries(settings.registries, settings)
 
   async function askAll(ask: (client: RegistryClient, turn: Turn) => Promise<Gathered>): Promise<Surveyed> {
     const turn = { signal, lateMs: performance.now() + patienceMs }

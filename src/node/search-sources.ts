@@ -1,7 +1,9 @@
 /** Where a search asks: the registries, and the DHT when none of them answers or none is to be believed. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
 import { hasCode, OpenSeedError } from '../base/errors.ts'
 import type { Config } from '../config/config.ts'
+import type { RegistryClient } from '../net/registry-client.ts'
 import type { Filter } from '../search/filter.ts'
 import type { Told } from '../search/listing.ts'
 import type { DhtFound, DhtSearch } from './dht-search.ts'
@@ -52,6 +54,7 @@ export interface Sources extends AsyncDisposable {
   dht(): Promise<DhtSearch>
 }
 
+const nobodyAfter = (ms: number) => sleep<RegistryClient[]>(ms, [], { ref: false })
 const nobody = { sellers: [], registries: [], isPart: false, failure: null }
 const indexMs = 1_000
 const indexBesidesMs = 300
@@ -64,7 +67,9 @@ export function openSources(settings: SearchSettings & { now: Clock }): Sources 
   let last: Gathered | null = null
   let areSilent = false
 
-  const openedSurvey = () => (survey ??= openSurvey({ registries, allowPrivate, signal }))
+  const closing = new AbortController()
+  const ended = AbortSignal.any([signal, closing.signal])
+  const openedSurvey = () => (survey ??= openSurvey({ registries, allowPrivate, signal: ended }))
 
   /** DHT servers to begin with: named ones, those of the last time, and those that registries know. */
   async function servers(): Promise<string[]> {
@@ -72,11 +77,14 @@ export function openSources(settings: SearchSettings & { now: Clock }): Sources 
     const { readKnownPeers } = await import('./read-known-peers.ts')
     const known = [...bootstrap, ...(await readKnownPeers(folders, allowPrivate))]
     if (areSilent) return known
-    const deadline = AbortSignal.timeout(known.length > 0 ? indexBesidesMs : indexMs)
-    const clients = await openedSurvey().then(
+    const isBesides = known.length > 0
+    const opened = openedSurvey().then(
       ({ clients }) => clients,
       () => [],
     )
+    // DNS may take its time to name them, which nobody waits for who knows others.
+    const clients = await (isBesides ? Promise.race([opened, nobodyAfter(indexBesidesMs)]) : opened)
+    const deadline = AbortSignal.timeout(isBesides ? indexBesidesMs : indexMs)
     const { addrs } = await askIndexes(clients, {
       allowPrivate,
       signal: AbortSignal.any([signal, deadline]),
@@ -142,6 +150,7 @@ export function openSources(settings: SearchSettings & { now: Clock }): Sources 
         (dht) => dht.named(seller),
       ),
     async [Symbol.asyncDispose]() {
+      closing.abort()
       await (await search)?.[Symbol.asyncDispose]()
       await (await survey?.catch(() => null))?.[Symbol.asyncDispose]()
     },
