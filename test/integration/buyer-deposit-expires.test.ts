@@ -1,9 +1,11 @@
 /** A deposit that was signed for a seller that is gone moves nothing: once the chain says so, no cap counts it. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { openBuyerHome } from '../fixtures/buyer-home.ts'
 import { newWallet, openTestBuyer, settled, testCaps } from '../fixtures/buyer.ts'
 import { openTestChain, type TestChain } from '../fixtures/chain.ts'
 import { startScriptedEngine, type ScriptedEngine } from '../fixtures/scripted-engine.ts'
 import { freshSellerKey } from '../fixtures/seller-process.ts'
+import { openSellerProxy } from '../fixtures/seller-proxy.ts'
 import { openTestSeller, testPrices } from '../fixtures/seller.ts'
 
 const parts = new AsyncDisposableStack()
@@ -15,6 +17,32 @@ beforeAll(async () => {
   engine = parts.use(await startScriptedEngine())
 })
 afterAll(() => parts.disposeAsync())
+
+test('none is signed for a seller that changed its terms and is not there, although a channel under the old ones has money', async () => {
+  let shiftMs = 0
+  const now = () => Date.now() + shiftMs
+  const key = await freshSellerKey(chain)
+  const open = (withdrawDelaySec: number) => openTestSeller(chain, engine.url, { key, withdrawDelaySec, now })
+  await using before = await open(900)
+  await using after = await open(1_800)
+  await using proxy = await openSellerProxy(before.url)
+  await using home = await openBuyerHome(chain, [])
+  const options = { folder: home.config.paths.buyer, keys: await newWallet(chain), now }
+  {
+    await using first = await openTestBuyer(chain, [proxy.url], options)
+    expect((await first.chat()).status).toBe(200)
+    await settled(first)
+  }
+  proxy.aim(after.url)
+  shiftMs += 61_000
+  await using buyer = await openTestBuyer(chain, [proxy.url], options)
+  await buyer.market.probe(proxy.url)
+  expect(buyer.market.terms(proxy.url)?.withdrawDelay).toBe(1_800)
+  proxy.down = true
+  shiftMs += 61_000
+  expect((await buyer.chat()).status).toBe(502)
+  expect(buyer.book.all().map(({ deposit, ledger }) => [deposit, ledger.open.size])).toEqual([[null, 0]])
+})
 
 test('a deposit that expired unused leaves its room to others, and none is signed for who is not there', async () => {
   let shiftMs = 0
