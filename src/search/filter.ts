@@ -61,9 +61,10 @@ export function bounded(pattern: RegExp): Pattern {
     if (spentMs > mostPatternMs) return refuseSlow(source)
     const holds = isCheap(text) ? pattern.test(text) : (cutOff ??= openCutOff(pattern))(text)
     endedMs = performance.now()
+    // Of the processor's time: a busy machine makes all of them slow.
+    const tookMs = endedMs - beganMs > slowMs ? process.cpuUsage(began).user / 1_000 : 0
     // Only what a text has made slow: many are looked at, and that alone is no reason to refuse.
-    // And only what it took of the processor: a busy machine makes all of them slow.
-    if (endedMs - beganMs > slowMs) spentMs += process.cpuUsage(began).user / 1_000
+    if (tookMs > slowMs) spentMs += tookMs
     return holds
   }
 
