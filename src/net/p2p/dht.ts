@@ -89,7 +89,11 @@ export function openDht(parts: DhtParts): Dht {
       options.binding ? get('bind', peer, options) : null,
     ])
     if (found === null) return null
-    return { ...found, ...reachable(found.document, allowPrivate), binding: binding?.document ?? null }
+    // Who asks in haste may miss it among nodes that are gone, and without it the seller is of no use to a buyer.
+    const { agree, ...patiently } = options
+    const isMissed = options.binding === true && binding === null && agree === 1
+    const bound = isMissed ? await get('bind', peer, patiently) : binding
+    return { ...found, ...reachable(found.document, allowPrivate), binding: bound?.document ?? null }
   }
 
   async function findSellers(model: string, limit: number, signal: AbortSignal): Promise<string[]> {
